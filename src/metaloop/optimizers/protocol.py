@@ -1,0 +1,168 @@
+"""What an optimizer is, and what it is told.
+
+An optimizer is a recipe (a frozen dataclass) with three methods over a state::
+
+    state         = optimizer.init(space, seed)
+    points, state = optimizer.ask(state, n)
+    state         = optimizer.tell(state, points, observations)
+
+* `points` are canonical rows of the unit cube, shape (m, dim): what `space.snap` returns (NaN where inactive).
+* `ask` returns at most n rows, all allowed by the space; fewer, or none, when there is nothing left to try.
+* Asked points are *pending* until told. Asks without tells, tells out of order, in parts or for points that were never
+  asked are all normal.
+* A status of PENDING told for a point says that somebody else is evaluating it; RELEASED that nobody will any more.
+* Each call takes the state over: the old one is dead, so arrays in it may be reused.
+* The state is a function of the seed and the calls in order: no clock, no global random state.
+* All objective values are minimized.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+import numpy as np
+
+from metaloop.errors import refuse
+from metaloop.space import Array, Space
+
+
+class Status(StrEnum):
+    """What became of a point. The values are what a study stores."""
+
+    OK = "ok"
+    FAILED = "failed"
+    PENDING = "pending"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What came back from one evaluation.
+
+    Attributes:
+        values: objective values, each to be minimized; empty unless the status is OK.
+        constraints: violated where > 0.
+        fidelity: the share of a full evaluation that was run, in (0, 1].
+        cost: what the evaluation cost, in the objective's own unit.
+        status: OK, FAILED (evaluated, no usable value), PENDING or RELEASED.
+    """
+
+    values: tuple[float, ...] = ()
+    constraints: tuple[float, ...] = ()
+    fidelity: float = 1.0
+    cost: float | None = None
+    status: Status = Status.OK
+
+    @property
+    def value(self) -> float:
+        """The first objective; NaN where there is none."""
+        return self.values[0] if self.values else math.nan
+
+    @property
+    def violation(self) -> float:
+        """Sum of the violated constraints; 0 where feasible."""
+        return sum(c for c in self.constraints if c > 0)
+
+
+Told: TypeAlias = Observation | float
+
+FAILED = Observation(status=Status.FAILED)
+PENDING = Observation(status=Status.PENDING)
+RELEASED = Observation(status=Status.RELEASED)
+
+
+def observations(told: Sequence[Told] | Array) -> list[Observation]:
+    """Plain numbers as observations; a NaN or an infinity is a failure."""
+    out = []
+    for item in told:
+        if isinstance(item, Observation):
+            finite = item.status is not Status.OK or (bool(item.values) and all(map(math.isfinite, item.values)))
+            out.append(item if finite else FAILED)
+        else:
+            value = float(item)
+            out.append(Observation((value,)) if math.isfinite(value) else FAILED)
+    return out
+
+
+def check_tell(space: Space, points: Array, told: Sequence[Told] | Array) -> tuple[Array, list[Observation]]:
+    """The arguments of `tell`, as canonical rows and observations.
+
+    Raises:
+        InputError: shapes that do not fit.
+    """
+    rows = space.snap(points)
+    if len(rows) != len(told):
+        raise refuse("observations", len(told), f"one for each of the {len(rows)} points")
+    return rows, observations(told)
+
+
+S = TypeVar("S")
+
+
+class Optimizer(Protocol[S]):
+    """The one protocol of everything that searches; see the module's text."""
+
+    def init(self, space: Space, seed: int) -> S:
+        """A fresh state."""
+        ...
+
+    def ask(self, state: S, n: int) -> tuple[Array, S]:
+        """At most n points to evaluate next, shape (m, dim), m <= n."""
+        ...
+
+    def tell(self, state: S, points: Array, told: Sequence[Told] | Array) -> S:
+        """What came back for some points, shape (m, dim)."""
+        ...
+
+
+AnyOptimizer: TypeAlias = Optimizer[Any]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One automatic decision, explained.
+
+    Attributes:
+        trial: number of observations that had been told when it was taken.
+        seen: what was observed.
+        rule: the rule or model that decided.
+        chosen: what was done.
+        expected: what it was expected to bring.
+        happened: what it brought; empty until known.
+    """
+
+    trial: int
+    seen: str
+    rule: str
+    chosen: str
+    expected: str
+    happened: str = ""
+
+    def __str__(self) -> str:
+        text = f"trial {self.trial}: {self.seen}; {self.rule}, so {self.chosen}. Expected: {self.expected}."
+        return f"{text} What happened: {self.happened}." if self.happened else text
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An optimizer that takes decisions and can say why."""
+
+    def decisions(self, state: Any) -> tuple[Decision, ...]:
+        """The decisions so far, oldest first."""
+        ...
+
+
+@runtime_checkable
+class ReadsBudget(Protocol):
+    """An optimizer that plans ahead: its `budget` (trials) is filled in by the loop when it is None."""
+
+    budget: int | None
+
+
+def generator(seed: int, *path: int) -> np.random.Generator:
+    """A random generator of one's own for each purpose: a function of the seed and the path."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *path])))

@@ -1,0 +1,51 @@
+"""Names -> where to import them, on first use. The only way up the house: a table of strings.
+
+Third parties add theirs through entry points of the groups ``metaloop.optimizers`` and ``metaloop.systems``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from metaloop.errors import InputError, nearest
+
+_TABLES: dict[str, dict[str, str]] = {
+    "optimizers": {
+        "Auto": "metaloop.selection.auto:Auto",
+        "CMAES": "metaloop.optimizers.cmaes:CMAES",
+        "GaussianProcess": "metaloop.optimizers.gaussian_process:GaussianProcess",
+        "GridSearch": "metaloop.optimizers.grid:GridSearch",
+        "RandomSearch": "metaloop.optimizers.random:RandomSearch",
+        "Sobol": "metaloop.optimizers.sobol:Sobol",
+    },
+    "systems": {},
+}
+
+
+def names(group: str) -> list[str]:
+    """All known names of a group, ours first."""
+    return list(_TABLES[group]) + sorted(e.name for e in entry_points(group=f"metaloop.{group}"))
+
+
+def find(group: str, name: str) -> Any:
+    """The object a name stands for, imported now.
+
+    Args:
+        group: "optimizers" or "systems".
+        name: as `names` lists it; letter case does not matter.
+
+    Raises:
+        InputError: an unknown name; the nearest known ones are suggested.
+    """
+    table = {key.lower(): target for key, target in _TABLES[group].items()}
+    target = table.get(str(name).lower())
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        return getattr(import_module(module), attribute)
+    for entry in entry_points(group=f"metaloop.{group}"):
+        if entry.name.lower() == str(name).lower():
+            return entry.load()
+    known = names(group)
+    raise InputError(f"unknown {group[:-1]} {name!r}; known are {known}{nearest(str(name), known)}")
