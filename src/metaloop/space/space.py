@@ -324,6 +324,8 @@ class Space:
             n dicts of the active parameters, in column order.
         """
         v = self._numbers(self._checked(rows))
+        if not len(v):
+            return []
         names = [c.name for c in self.columns]
         values = [c.parameter.values(col) for c, col in zip(self.columns, v.T.tolist(), strict=True)]
         active = self._active(v)
