@@ -1,0 +1,71 @@
+"""metaloop: build, run and understand outer loops. This file is the public list, names only."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metaloop import landscape, optimizers, space, study, testing
+    from metaloop.errors import InputError, StoreError
+    from metaloop.optimizers import CMAES, GaussianProcess, GridSearch, RandomSearch, Sobol
+    from metaloop.optimizers.ask_tell import AskTell
+    from metaloop.optimizers.protocol import Decision, Observation
+    from metaloop.recipe import configure, space_of, tunable
+    from metaloop.run.minimize import maximize, minimize
+    from metaloop.selection.auto import Auto
+    from metaloop.selection.tune import tune
+    from metaloop.space import Categorical, Choice, Float, Int, Space
+    from metaloop.study import Result, Study, Trial
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AskTell": "optimizers.ask_tell",
+    "Auto": "selection.auto",
+    "CMAES": "optimizers.cmaes",
+    "Categorical": "space",
+    "Choice": "space",
+    "Decision": "optimizers.protocol",
+    "Float": "space",
+    "GaussianProcess": "optimizers.gaussian_process",
+    "GridSearch": "optimizers.grid",
+    "InputError": "errors",
+    "Int": "space",
+    "Observation": "optimizers.protocol",
+    "RandomSearch": "optimizers.random",
+    "Result": "study",
+    "Sobol": "optimizers.sobol",
+    "Space": "space",
+    "StoreError": "errors",
+    "Study": "study",
+    "Trial": "study",
+    "configure": "recipe",
+    "maximize": "run.minimize",
+    "minimize": "run.minimize",
+    "space_of": "recipe",
+    "tunable": "recipe",
+    "tune": "selection.tune",
+}
+_ROOMS = ("landscape", "optimizers", "selection", "space", "study", "testing")
+
+__all__ = [  # noqa: RUF022 - grouped as a reader meets them
+    "Space", "Float", "Int", "Categorical", "Choice",
+    "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
+    "Auto", "CMAES", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol",
+    "tune", "tunable", "space_of", "configure",
+    "Observation", "Decision", "InputError", "StoreError",
+    "landscape", "optimizers", "space", "study", "testing",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"metaloop.{_HOME[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"metaloop.{name}")
+    raise AttributeError(f"module 'metaloop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,22 @@
+"""HOW TO SEARCH? One protocol, one algorithm a file; names are imported on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from metaloop import registry
+
+if TYPE_CHECKING:
+    from metaloop.optimizers.cmaes import CMAES
+    from metaloop.optimizers.gaussian_process import GaussianProcess
+    from metaloop.optimizers.grid import GridSearch
+    from metaloop.optimizers.random import RandomSearch
+    from metaloop.optimizers.sobol import Sobol
+
+__all__ = ["CMAES", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return registry.find("optimizers", name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")

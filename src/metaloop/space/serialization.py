@@ -39,9 +39,7 @@ def loads(text: str) -> Space:
 def _space(space: Space) -> dict[str, Any]:
     out: dict[str, Any] = {"parameters": {name: _parameter(p) for name, p in space.parameters.items()}}
     if space.forbidden:
-        out["forbidden"] = [
-            c if isinstance(c, str) else {k: _listed(v) for k, v in c.items()} for c in space.forbidden
-        ]
+        out["forbidden"] = [c if isinstance(c, str) else {k: _listed(v) for k, v in c.items()} for c in space.forbidden]
     return out
 
 

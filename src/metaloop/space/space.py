@@ -402,8 +402,9 @@ class Space:
         known = {c.name for c in self.columns}
         unknown = [k for k in config if k not in known]
         if unknown:
-            return InputError(f"unknown parameter {unknown[0]!r}; the space has {sorted(known)}"
-                              f"{nearest(str(unknown[0]), known)}")
+            return InputError(
+                f"unknown parameter {unknown[0]!r}; the space has {sorted(known)}{nearest(str(unknown[0]), known)}"
+            )
         return InputError(f"parameter {column.label!r} is missing; this configuration has {sorted(map(str, config))}")
 
     def _checked(self, rows: Array) -> Array:

@@ -1,7 +1,7 @@
 """The one suite that every optimizer passes, ours and yours::
 
-    from metaloop.testing import check_optimizer
-    check_optimizer(MyOptimizer())
+from metaloop.testing import check_optimizer
+check_optimizer(MyOptimizer())
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def survives_bytes(optimizer: AnyOptimizer, space: Space, rounds: int) -> None:
 def takes_failures(optimizer: AnyOptimizer, space: Space, rounds: int) -> None:
     """NaN, infinities, failed, pending, released and constrained observations leave it working."""
     state = optimizer.init(space, 2)
-    odd: list[Told] = [np.nan, np.inf, -np.inf, FAILED, Observation((1.0,), constraints=(0.5, -1.0)), 1e300, -1e300, 0.0]
+    infeasible = Observation((1.0,), constraints=(0.5, -1.0))
+    odd: list[Told] = [np.nan, np.inf, -np.inf, FAILED, infeasible, 1e300, -1e300, 0.0]
     for _ in range(rounds):
         points, state = optimizer.ask(state, len(odd))
         _valid(space, points, len(odd))

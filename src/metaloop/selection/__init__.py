@@ -1,0 +1,1 @@
+"""WHICH OPTIMIZER, NOW? The automatic choice, and tuning of recipes."""
