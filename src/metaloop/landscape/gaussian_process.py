@@ -26,6 +26,7 @@ _MOST_NOISE = 10.0
 _LENGTHS = (0.01, 1e3)
 _LENGTH_SPREAD = math.sqrt(3.0)  # of log length, Hvarfner et al. 2024
 _NOISE_CENTER, _NOISE_SPREAD = math.log(1e-5), 3.5  # of log g: small, yet 10 % noise costs only some 2 nats
+_NOISE_START, _LEAST_NOISE_START = 1e-2, 1e-4  # below, the likelihood is flat in log g: a search would not leave
 _AMPLITUDE_WEIGHT = 1.0  # points' worth of belief that standardized outputs have amplitude 1
 _LARGEST = 1e140  # outputs beyond are clipped: their squares stay finite
 _WIDTHS = (1.0, 0.1, 0.01)  # candidate widths of the warp, in units of the spread of the better half
@@ -145,7 +146,7 @@ class _Prior:
     center: float  # of log length
 
     def start(self, dim: int) -> Array:
-        return np.append(np.full(dim, self.center), _NOISE_CENTER)
+        return np.append(np.full(dim, self.center), math.log(_NOISE_START))
 
     def penalty(self, theta: Array) -> tuple[float, Array]:
         a = (theta[:-1] - self.center) / _LENGTH_SPREAD
@@ -259,7 +260,9 @@ def fit(
     default = prior.start(dim)
     if len(y) < 2 or np.ptp(y) == 0:
         return Hyperparameters(np.exp(default[:-1]), LEAST_NOISE, warp=warps[0])
-    thetas = [default] if start is None else [np.append(np.log(start.lengths), math.log(start.noise))]
+    thetas = [default]
+    if start is not None:
+        thetas = [np.append(np.log(start.lengths), math.log(max(start.noise, _LEAST_NOISE_START)))]
     if start is not None and restart:
         thetas.append(default)
     warp = _best_warp(warps, thetas[0], x, groups, y)
@@ -411,7 +414,7 @@ class Posterior:
     def correlation(self, point: Array, x: Array) -> Array:
         """Prior correlation of one point, shape (p,), with others, shape (m, p)."""
         scaled = (point * self._inverse_lengths)[None]
-        return matern(_squared(scaled, x * self._inverse_lengths))[0][0]
+        return np.asarray(matern(_squared(scaled, x * self._inverse_lengths))[0][0])
 
     def deviation(self, explained: Array) -> Array:
         """Posterior standard deviation of the noise-free function from the explained share of variance."""
@@ -438,6 +441,14 @@ class Posterior:
         by_x *= 2.0 * self._inverse_lengths
         return mean, std, by_x[:m], by_x[m:] * (-self.hyper.variance / std)[:, None]
 
+    def in_units(self, mean: Array, std: Array) -> tuple[Array, Array]:
+        """Warped mean and standard deviation in the outputs' own units.
+
+        After a logarithmic warp: the median, and half the width of the central 68 % interval.
+        """
+        warp = self.hyper.warp
+        return warp.inverse(mean), np.asarray(0.5 * (warp.inverse(mean + std) - warp.inverse(mean - std)))
+
     def _grow(self) -> None:
         size = 2 * len(self._x)
         for name in ("_x", "_inverse", "_alpha"):
@@ -445,3 +456,25 @@ class Posterior:
             new = np.zeros((size, size) if name == "_inverse" else (size, *old.shape[1:]))
             new[tuple(slice(0, k) for k in old.shape)] = old
             setattr(self, name, new)
+
+
+def posterior_at(space: Space, rows: Array, y: Array) -> tuple[Array, Array, float]:
+    """The posterior at the observed rows themselves, from a fit to them.
+
+    Args:
+        space: of the rows.
+        rows: canonical rows, shape (n, dim), n >= 1; a row may occur several times.
+        y: outputs, finite, shape (n,).
+
+    Returns:
+        mean and standard deviation of the noise-free objective, shapes (n,), and the standard deviation of the noise
+        (at the median output, where a logarithmic warp makes it vary), all in the units of y; see `in_units`.
+    """
+    x, groups = embed(space, rows)
+    model = Posterior(fit(x, groups, y), groups, x)
+    model.observe(y)
+    mean, std = model.predict(x)
+    hyper = model.hyper
+    middle = hyper.warp.forward(np.median(y, keepdims=True))
+    noise = model.in_units(middle, np.array([math.sqrt(hyper.noise * hyper.variance)]))[1]
+    return *model.in_units(mean, std), float(noise[0])

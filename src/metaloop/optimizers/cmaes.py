@@ -12,149 +12,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from metaloop.errors import refuse
 from metaloop.optimizers.protocol import Observation, Status, Told, check_tell, generator
+from metaloop.optimizers.search_distribution import Gaussian, Strategy, fold, strategy, unfold, widen
 from metaloop.optimizers.state import plan, state
 from metaloop.recipe import tunable
-from metaloop.space import Array, Float, Mask, Space
+from metaloop.space import Array, Float, Space
 
 _MAX_PENDING = 10_000  # asked points whose raw sample is remembered; older ones count as points from outside
-_RESAMPLE = 10  # draws per point before it is clipped to the box
+_RESAMPLE = 10  # draws per point before a forbidden one is repaired
+_LARGEST = 512  # times the first population: nine doublings, as many restarts as [R] and its successors make
 _WINDOW = 2_000  # generations that the stagnation test looks back at most, so that memory stays flat
-_TOL_FUN, _TOL_X, _TOL_UP, _CONDITION = 1e-12, 1e-12, 1e4, 1e14  # [T] B.3
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """The strategy constants of [T] Table 1; `weights` has shape (population,), decreasing, negative from `mu` on."""
-
-    weights: Array
-    mu: int
-    mu_eff: float
-    c_sigma: float
-    d_sigma: float
-    c_c: float
-    c_1: float
-    c_mu: float
-    chi: float  # E||N(0, I)||
-
-
-@lru_cache(maxsize=64)
-def strategy(dim: int, population: int, damping: float = 1.0, covariance_rate: float = 1.0) -> Strategy:
-    """The constants for a dimension and a population of at least 2.
-
-    Args:
-        dim: number of coordinates, n.
-        population: lambda.
-        damping: factor on d_sigma.
-        covariance_rate: factor on alpha_cov = 2, in (0, 1].
-    """
-    n = float(dim)
-    raw = math.log((population + 1) / 2) - np.log(np.arange(1, population + 1))  # (49)
-    positive, negative = np.maximum(raw, 0.0), np.maximum(-raw, 0.0)
-    mu_eff = positive.sum() ** 2 / (positive**2).sum()  # (8)
-    mu_eff_minus = negative.sum() ** 2 / (negative**2).sum()  # Table 1
-    alpha = 2.0 * covariance_rate
-    c_1 = alpha / ((n + 1.3) ** 2 + mu_eff)  # (57)
-    c_mu = min(1 - c_1, alpha * (0.25 + mu_eff + 1 / mu_eff - 2) / ((n + 2) ** 2 + alpha * mu_eff / 2))  # (58)
-    least = min(1 + c_1 / c_mu, 1 + 2 * mu_eff_minus / (mu_eff + 2), (1 - c_1 - c_mu) / (n * c_mu))  # (50)-(52)
-    weights = positive / positive.sum() - least * negative / negative.sum()  # (53)
-    weights.flags.writeable = False
-    c_sigma = (mu_eff + 2) / (n + mu_eff + 5)  # (55)
-    d_sigma = damping * (1 + 2 * max(0.0, math.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma)  # (55)
-    c_c = (4 + mu_eff / n) / (n + 4 + 2 * mu_eff / n)  # (56)
-    chi = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n * n))
-    return Strategy(weights, int((raw > 0).sum()), float(mu_eff), c_sigma, d_sigma, c_c, c_1, c_mu, chi)
-
-
-@state
-@dataclass
-class Gaussian:
-    """The search distribution N(mean, sigma^2 C) and its paths; all in units of the cube.
-
-    Attributes:
-        mean: shape (d,), within the cube.
-        sigma: step size, > 0.
-        C: covariance shape, (d, d), symmetric.
-        p_sigma, p_c: evolution paths, shape (d,).
-        B, D: C = B diag(D^2) B' as of `age` updates ago; shapes (d, d), (d,).
-        age: updates since B and D were computed.
-        updates: updates since the run began.
-    """
-
-    mean: Array
-    sigma: float
-    C: Array
-    p_sigma: Array
-    p_c: Array
-    B: Array
-    D: Array
-    age: int = 0
-    updates: int = 0
-
-    @classmethod
-    def isotropic(cls, mean: Array, sigma: float) -> Gaussian:
-        """Where a run begins."""
-        d = len(mean)
-        return cls(mean.copy(), sigma, np.eye(d), np.zeros(d), np.zeros(d), np.eye(d), np.ones(d))
-
-    def update(self, s: Strategy, y: Array, ties: Mask | None = None) -> None:
-        """One generation.
-
-        Args:
-            s: constants for len(y) samples.
-            y: steps (x - mean) / sigma, best first, shape (population, d).
-            ties: which samples rank equal to the one before, shape (population,); they share their weights.
-        """
-        weights, recombination, mu_eff = s.weights, np.maximum(s.weights, 0.0), s.mu_eff
-        if ties is not None and ties.any():
-            # An arbitrary order among equals would be noise. Shared weights have a larger effective number, and with
-            # that number the paths keep their length under neutral selection.
-            group = np.cumsum(~ties) - 1
-            size = np.bincount(group)
-            weights = (np.bincount(group, weights) / size)[group]
-            recombination = (np.bincount(group, recombination) / size)[group]
-            mu_eff = 1 / float(recombination @ recombination)
-        n = len(self.mean)
-        z = (y @ self.B) / self.D  # C^(-1/2) y up to a rotation, which keeps lengths
-        step = recombination @ y  # (41)
-        self.mean = self.mean + self.sigma * step  # (42), c_m = 1
-        whitened = self.B @ ((step @ self.B) / self.D)
-        self.p_sigma = (1 - s.c_sigma) * self.p_sigma + math.sqrt(s.c_sigma * (2 - s.c_sigma) * mu_eff) * whitened  # (43)
-        self.updates += 1
-        length = math.sqrt(self.p_sigma @ self.p_sigma)
-        # (44); the step is limited as in [I], Delta_sigma^max = 1
-        self.sigma *= math.exp(min(1.0, s.c_sigma / s.d_sigma * (length / s.chi - 1)))
-        settled = math.sqrt(1 - (1 - s.c_sigma) ** (2 * self.updates))
-        h = 1.0 if length / settled < (1.4 + 2 / (n + 1)) * s.chi else 0.0  # [T] below (47)
-        self.p_c = (1 - s.c_c) * self.p_c + h * math.sqrt(s.c_c * (2 - s.c_c) * mu_eff) * step  # (45)
-        squares = np.einsum("ij,ij->i", z, z)
-        w = np.where(weights >= 0, weights, weights * n / (squares + 1e-300))  # (46)
-        keep = 1 + s.c_1 * (1 - h) * s.c_c * (2 - s.c_c) - s.c_1 - s.c_mu * float(weights.sum())
-        self.C = keep * self.C + s.c_1 * np.outer(self.p_c, self.p_c) + s.c_mu * (y.T * w) @ y  # (47)
-        self.age += 1
-
-    def decompose(self, s: Strategy) -> bool:
-        """Renew B and D when they are due ([T] B.2); False where C is no usable covariance any more."""
-        n = len(self.mean)
-        if self.age < 1 / (s.c_1 + s.c_mu) / n / 10:
-            return True
-        self.C = (self.C + self.C.T) / 2
-        if not np.isfinite(self.C).all():
-            return False
-        try:
-            eigenvalues, self.B = np.linalg.eigh(self.C)
-        except np.linalg.LinAlgError:
-            return False
-        if not eigenvalues[0] > 0:
-            return False
-        self.D = np.sqrt(eigenvalues)
-        self.age = 0
-        return bool(eigenvalues[-1] <= _CONDITION * eigenvalues[0])
+_TOL_FUN, _TOL_X, _TOL_UP = 1e-12, 1e-12, 1e4  # [T] B.3
 
 
 @state
@@ -209,8 +81,8 @@ class CMAESState:
 
     @property
     def mean(self) -> Array:
-        """The distribution's mean, shape (d,); inactive coordinates included."""
-        return self.normal.mean
+        """The distribution's mean in the cube, shape (d,); inactive coordinates included."""
+        return fold(self.space, self.normal.mean)
 
 
 @dataclass(frozen=True)
@@ -221,12 +93,14 @@ class CMAES:
     of the generation had). Points of an older distribution are used too, with their step clipped; so are points from
     outside that are at least as good as the middle of the last generation.
 
+    At the walls of the cube the objective is mirrored (see `fold`).
+
     Args:
         sigma0: first step size, in widths of the unit cube, in (0, 10].
         population_factor: the first population is this times 4 + floor(3 ln d), and at least 4.
         damping: factor on the step size's damping; below 1 it changes faster.
         covariance_rate: factor on the covariance's learning rates, in (0, 1.5]; below 1 for noisy objectives.
-        restart_factor: the population grows by this with each restart, at least 1.
+        restart_factor: the population grows by this with each restart, at least 1, up to 512 times the first.
         mean: where the first run begins, one number in [0, 1] per column of the space; None is the centre. Later runs
             begin at uniform random points.
 
@@ -234,7 +108,7 @@ class CMAES:
         InputError: a setting out of range.
     """
 
-    sigma0: float = tunable(0.3, Float(0.02, 1.0, log=True))
+    sigma0: float = tunable(0.2, Float(0.02, 1.0, log=True))
     population_factor: float = tunable(1.0, Float(0.5, 4.0, log=True))
     damping: float = tunable(1.0, Float(0.3, 3.0, log=True))
     covariance_rate: float = tunable(1.0, Float(0.2, 1.5, log=True))
@@ -268,7 +142,7 @@ class CMAES:
         if self.mean is not None and len(self.mean) != d:
             raise refuse("mean", self.mean, f"{d} numbers, one per column of the space")
         mean = np.full(d, 0.5) if self.mean is None else np.array(self.mean)
-        population = max(4, math.floor(self.population_factor * (4 + math.floor(3 * math.log(d)))))  # (48)
+        population = self._first_population(d)
         out = CMAESState(
             space=space,
             rng=generator(seed),
@@ -281,7 +155,7 @@ class CMAES:
             median=np.empty(0),
             bar=np.full(3, np.inf),
         )
-        _widen(out)
+        widen(out.normal, out.stretch, space, population)
         return out
 
     def ask(self, state: CMAESState, n: int) -> tuple[Array, CMAESState]:
@@ -304,7 +178,7 @@ class CMAES:
                 if sample is not None and sample[d] == state.generation:
                     state.batch -= 1  # it will not come back, so the generation does not wait for it
             elif sample is None:
-                entry = np.concatenate([np.where(np.isnan(row), state.mean, row), [-1.0], _rank_key(observation)])
+                entry = np.concatenate([unfold(state.space, row, state.normal.mean), [-1.0], _rank_key(observation)])
                 if tuple(entry[d + 1 :]) <= tuple(state.bar):  # Deb's rules
                     state.told, state.count = _append(state.told, state.count, entry[None])
             elif sample[d] >= state.begun:  # what an earlier run asked would pull this one back to where that one was
@@ -313,6 +187,9 @@ class CMAES:
             if state.count >= max(state.population, state.batch):
                 self._advance(state)
         return state
+
+    def _first_population(self, d: int) -> int:
+        return max(4, math.floor(self.population_factor * (4 + math.floor(3 * math.log(d)))))  # (48)
 
     def _advance(self, state: CMAESState) -> None:
         """One generation: rank, update, widen, and begin anew where a stopping rule holds."""
@@ -326,29 +203,35 @@ class CMAES:
         ties[1:] = (keys[1:] == keys[:-1]).all(axis=1)
         y = (entries[:, :d] - normal.mean) / (normal.sigma * state.stretch)
         foreign = entries[:, d] != state.generation
-        if foreign.any():  # [I] (3): y is clipped to the length c_y in the Mahalanobis metric
+        if foreign.any():  # [I]: y is clipped to the Mahalanobis length c_y
             length = np.sqrt((((y @ normal.B) / normal.D) ** 2).sum(axis=1))
             c_y = math.sqrt(d) + 2 * d / (d + 2)
             y = np.where(foreign[:, None], y * np.minimum(1.0, c_y / np.maximum(length, 1e-300))[:, None], y)
         normal.update(s, y, ties)
-        normal.mean = np.clip(normal.mean, 0.0, 1.0)
-        state.count = state.batch = 0
+        # Points of many workers come back several generations late. Generations then grow until a point is about
+        # one late: older samples rank worse merely for being old, which would shrink the step size.
+        own = entries[:, d] >= 0
+        late = float(np.median(state.generation - entries[own, d])) if own.any() else 0.0
+        state.batch = int(late * state.count)
+        state.count = 0
         state.generation += 1
         state.bar = keys[(len(keys) - 1) // 2].copy()
         reason = "" if normal.decompose(s) else "ConditionCov"
         reason = reason or _reason(state, keys, s, self.sigma0)
         if reason:
             self._restart(state, reason)
-        _widen(state)
+        widen(state.normal, state.stretch, state.space, state.population)
 
     def _restart(self, state: CMAESState, reason: str) -> None:
         """A new run from a random mean, with a larger population [R]."""
         d = state.space.dim
         state.normal = Gaussian.isotropic(state.rng.random(d), self.sigma0)
         state.stretch = np.ones(d)
-        state.population = max(state.population, int(state.population * self.restart_factor))
+        larger = max(state.population, int(state.population * self.restart_factor))
+        state.population = min(larger, _LARGEST * self._first_population(d))
         state.generation += 1
         state.begun = state.generation
+        state.batch = 0
         state.restarts += 1
         state.stopped = reason
         state.best, state.median = np.empty(0), np.empty(0)
@@ -420,68 +303,22 @@ def _improves(history: Array) -> bool:
 
 
 def _sample(state: CMAESState, n: int) -> tuple[Array, Array]:
-    """Raw samples within the cube and their canonical, allowed rows; both (n, d)."""
+    """Raw samples, not confined to the cube, and their canonical, allowed rows; both (n, d)."""
     space, normal = state.space, state.normal
     transform = (normal.B * normal.D).T * (normal.sigma * state.stretch)
     raw = normal.mean + state.rng.standard_normal((n, space.dim)) @ transform  # (38)-(40)
+    rows = space.snap(fold(space, raw))
+    if not space.has_forbidden:
+        return raw, rows
     for _ in range(_RESAMPLE):
-        bad = (raw < 0.0).any(axis=1) | (raw > 1.0).any(axis=1)
-        if space.has_forbidden:
-            bad |= ~space.allowed(space.snap(raw))
+        bad = ~space.allowed(rows)
         if not bad.any():
-            break
+            return raw, rows
         raw[bad] = normal.mean + state.rng.standard_normal((int(bad.sum()), space.dim)) @ transform
-    raw = np.clip(raw, 0.0, 1.0)
-    rows = space.snap(raw)
-    if space.has_forbidden:
-        repaired = space.repair(rows, state.rng)
-        moved = (repaired != rows) & ~np.isnan(repaired)
-        raw, rows = np.where(moved, repaired, raw), repaired
-    return raw, rows
-
-
-def _widen(state: CMAESState) -> None:
-    """Keep P(leaving the cell) of every discrete column at 1 / (d lambda) or more, by mean and stretch [M].
-
-    Where continuous coordinates let the step size shrink, a whole number would otherwise never change again.
-    """
-    columns = np.flatnonzero(np.isfinite(state.space.cells) & (state.space.cells > 1))
-    if not len(columns):
-        return
-    from scipy.special import ndtr, ndtri
-
-    normal, space = state.normal, state.space
-    alpha = 1 / (space.dim * state.population)
-    for j in columns:
-        lower, upper = _cell(space, int(j), float(normal.mean[j]))
-        deviation = normal.sigma * state.stretch[j] * math.sqrt(normal.C[j, j])
-        m = normal.mean[j]
-        if lower <= 0.0 or upper >= 1.0:  # [M] (24): an outermost cell is left on one side only
-            edge, inward = (upper, -1.0) if lower <= 0.0 else (lower, 1.0)
-            normal.mean[j] = edge + inward * min(abs(m - edge), -ndtri(alpha) * deviation)
-            continue
-        p_low, p_up = ndtr((lower - m) / deviation), ndtr((m - upper) / deviation)
-        if min(p_low, p_up) >= alpha / 2:
-            continue
-        p_mid = 1 - p_low - p_up
-        p_low, p_up = max(alpha / 2, p_low), max(alpha / 2, p_up)  # [M] (19), (20)
-        surplus = (1 - p_low - p_up - p_mid) / (p_low + p_up + p_mid - 3 * alpha / 2)
-        p_low, p_up = p_low + surplus * (p_low - alpha / 2), p_up + surplus * (p_up - alpha / 2)  # [M] (21), (22)
-        q_low, q_up = -ndtri(p_low), -ndtri(p_up)
-        normal.mean[j] = (lower * q_up + upper * q_low) / (q_low + q_up)  # [M] (27)
-        state.stretch[j] *= (upper - lower) / (deviation * (q_low + q_up))  # [M] (28)
-
-
-def _cell(space: Space, j: int, u: float) -> tuple[float, float]:
-    """The interval of unit coordinates that decode to the same value as u, in a discrete column."""
-    line = space.columns[j].parameter.line
-    low, high = line.first - 0.5, line.last + 0.5
-    width = math.log(high / low) if line.log else high - low
-    number = low * math.exp(u * width) if line.log else low + u * width
-    k = min(max(math.floor(number + 0.5), line.first), line.last)
-    if line.log:
-        return math.log((k - 0.5) / low) / width, math.log((k + 0.5) / low) / width
-    return (k - 0.5 - low) / width, (k + 0.5 - low) / width
+        rows[bad] = space.snap(fold(space, raw[bad]))
+    repaired = space.repair(rows, state.rng)
+    moved = (repaired != rows) & ~np.isnan(repaired)
+    return np.where(moved, unfold(space, repaired, normal.mean), raw), repaired
 
 
 # --- bookkeeping ---------------------------------------------------------------------------------------------------
@@ -532,7 +369,7 @@ def _index(state: CMAESState) -> dict[bytes, list[int]]:
         state.slots = {}
         live = np.flatnonzero(state.pending[: state.asked, -1] >= 0)
         raw = state.pending[live, :-1]
-        for i, key in zip(live.tolist(), _keys(state.space.snap(raw)), strict=True):
+        for i, key in zip(live.tolist(), _keys(state.space.snap(fold(state.space, raw))), strict=True):
             state.slots.setdefault(key, []).append(i)
     return state.slots
 
@@ -546,6 +383,6 @@ def _recall(state: CMAESState, key: bytes) -> Array | None:
     i = places.pop(0)
     if not places:
         del slots[key]
-    sample = state.pending[i].copy()
+    sample: Array = state.pending[i].copy()
     state.pending[i, -1] = -1.0
     return sample

@@ -80,6 +80,7 @@ class Space:
         flat = _Flattening()
         flat.add(self, (), "", ())
         self.columns: tuple[Column, ...] = flat.finish()
+        _ = self._tests  # refuses conditions that go in circles
         self._clauses: tuple[Clause, ...] = tuple(parse(text, self.columns, scope) for text, scope in flat.forbidden)
 
     @classmethod

@@ -1,0 +1,144 @@
+"""CPU milliseconds that one suggestion costs, ours beside Optuna's GPSampler and TPESampler, from one run.
+
+    python benchmarks/suggest_time.py [--peer-python /path/to/python] [--quick]
+
+History: random points on a fixed, rotated, ill-conditioned quadratic. Then one suggestion and one answer at a time, at
+n = 45 ... 55 and 190 ... 210 points. What is counted: process time, one BLAS thread, of both calls, the first
+fit to the history and all refits included. Imports and one warm-up are not. Every sampler runs in a child process of
+this run; the peer's interpreter may be another one (`--peer-python`), since GPSampler needs torch.
+"""
+
+# ruff: noqa: E402 - the number of threads is read when numpy is imported
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import argparse
+import datetime
+import json
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+OURS = "metaloop GaussianProcess"
+PEERS = ("Optuna GPSampler(deterministic_objective=True)", "Optuna GPSampler()", "Optuna TPESampler()")
+WINDOWS = ((45, 55), (190, 210))
+
+
+def problem(dim: int, seed: int, n: int) -> tuple[Callable[[Any], float], Any]:
+    """The objective on the unit cube, and a history of n random points."""
+    rng = np.random.default_rng([seed, dim])
+    rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+    weights, center = np.logspace(0, 3, dim), rng.uniform(0.2, 0.8, dim)
+    return lambda x: float(weights @ (rotation @ (np.asarray(x) - center)) ** 2), rng.random((n, dim))
+
+
+def ours(dim: int, first: int, last: int, seed: int) -> float:
+    from metaloop.optimizers.gaussian_process import GaussianProcess
+    from metaloop.space import Space
+
+    objective, history = problem(dim, seed, first)
+    optimizer = GaussianProcess()
+    state = optimizer.init(Space.from_bounds([(0.0, 1.0)] * dim), seed)
+    state = optimizer.tell(state, history, [objective(x) for x in history])
+    start = time.process_time()
+    for _ in range(last - first):
+        points, state = optimizer.ask(state, 1)
+        state = optimizer.tell(state, points, [objective(points[0])])
+    return 1e3 * (time.process_time() - start) / (last - first)
+
+
+def peer(name: str, dim: int, first: int, last: int, seed: int) -> float:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    samplers = optuna.samplers
+    sampler = {
+        PEERS[0]: lambda: samplers.GPSampler(seed=seed, deterministic_objective=True),
+        PEERS[1]: lambda: samplers.GPSampler(seed=seed),
+        PEERS[2]: lambda: samplers.TPESampler(seed=seed),
+    }[name]()
+    objective, history = problem(dim, seed, first)
+    space = {f"x{j}": optuna.distributions.FloatDistribution(0.0, 1.0) for j in range(dim)}
+    study = optuna.create_study(sampler=sampler)
+    for x in history:
+        params = {f"x{j}": float(u) for j, u in enumerate(x)}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=objective(x)))
+    start = time.process_time()
+    for _ in range(last - first):
+        trial = study.ask()
+        study.tell(trial, objective([trial.suggest_float(f"x{j}", 0.0, 1.0) for j in range(dim)]))
+    return 1e3 * (time.process_time() - start) / (last - first)
+
+
+def child(name: str, dim: int, first: int, last: int, repeats: int) -> None:
+    """Print one JSON line: the repeats' times, or why there are none, and the versions."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    warnings.simplefilter("ignore")
+    packages = ("metaloop", "numpy", "scipy") if name == OURS else ("optuna", "torch", "numpy", "scipy")
+    versions, missing = {}, []
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            missing.append(package)
+    if missing and not (missing == ["torch"] and name == PEERS[2]):
+        print(json.dumps({"missing": missing, "versions": versions}))
+        return
+
+    def measure(*args: int) -> float:
+        return ours(*args) if name == OURS else peer(name, *args)
+
+    measure(2, 12, 14, 99)  # imports and first-use costs
+    print(json.dumps({"ms": [measure(dim, first, last, s) for s in range(repeats)], "versions": versions}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has optuna and torch")
+    parser.add_argument("--quick", action="store_true", help="one repeat, and only n = 45 ... 55")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        name, *numbers = arguments.child
+        child(name, *map(int, numbers))
+        return
+    repeats, windows = (1, WINDOWS[:1]) if arguments.quick else (3, WINDOWS)
+    print(f"CPU ms per suggestion: mean [min, max] of {repeats} repeats; {datetime.date.today()}, "
+          f"Python {platform.python_version()}, {platform.machine()}, one BLAS thread\n")  # fmt: skip
+    print("| sampler | d | n | CPU ms | times ours |\n|---|---|---|---|---|")
+    versions: dict[str, str] = {}
+    for dim in (5, 20):
+        for first, last in windows:
+            base = float("nan")
+            for name in (OURS, *PEERS):
+                python = sys.executable if name == OURS else arguments.peer_python
+                command = [python, __file__, "--child", name, *map(str, (dim, first, last, repeats))]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    sys.exit(f"{name} failed:\n{done.stderr}")
+                out = json.loads(done.stdout.splitlines()[-1])
+                versions |= {f"{k}{'' if name == OURS else ' (peer)'}": v for k, v in out["versions"].items()}
+                where = f"| {name} | {dim} | {first}-{last} |"
+                if "missing" in out:
+                    print(f"{where} not installed: {', '.join(out['missing'])} | |", flush=True)
+                    continue
+                ms = np.array(out["ms"])
+                base = float(ms.mean()) if name == OURS else base
+                times = f"{ms.mean():.1f} [{ms.min():.1f}, {ms.max():.1f}] | {ms.mean() / base:.1f} |"
+                print(f"{where} {times}", flush=True)
+    print("\n" + ", ".join(f"{k} {v}" for k, v in sorted(versions.items())))
+
+
+if __name__ == "__main__":
+    main()

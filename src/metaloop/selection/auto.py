@@ -1,0 +1,232 @@
+"""Auto: an optimizer that chooses among optimizers, from what the problem is and what the run shows.
+
+The rules, in order; each one that fires is a `Decision`:
+
+1. *Few enough configurations*: every one of them is tried.
+2. *Is it noisy?* The first point that succeeds is evaluated twice. Equal values: exact. Different values: noisy.
+3. *While a model pays*: a Gaussian process, which starts from evenly spread points.
+4. *When it no longer does* (its cost grows with the trials, and near an optimum a covariance adapts faster than a
+   global model): CMA-ES from the best point; with noise the two take turns, because a model averages noise away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metaloop.errors import refuse
+from metaloop.optimizers.archive import Archive
+from metaloop.optimizers.cmaes import CMAES
+from metaloop.optimizers.gaussian_process import GaussianProcess
+from metaloop.optimizers.grid import GridSearch
+from metaloop.optimizers.protocol import PENDING, AnyOptimizer, Decision, Told, check_tell
+from metaloop.optimizers.state import state
+from metaloop.space import Array, Space
+
+_REPEAT_FROM = 20  # trials; below this a repetition costs more than it tells
+
+
+@state
+@dataclass
+class DecisionRecord:
+    """A `Decision` without its outcome, which is read off the archive."""
+
+    trial: int
+    seen: str
+    rule: str
+    chosen: str
+    expected: str
+
+
+@state
+@dataclass
+class AutoState:
+    """One archive, the states of the optimizers in use, and the log."""
+
+    space: Space
+    seed: int
+    archive: Archive
+    members: dict[str, Any]
+    turn: int
+    noisy: bool | None
+    repeated: Array | None
+    start: tuple[float, ...]
+    spread: float
+    log: list[Any]
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The default optimizer: no settings needed.
+
+    Args:
+        budget: number of trials planned; filled in by `minimize`, None where unknown.
+
+    Raises:
+        InputError: a budget below 1.
+    """
+
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and self.budget < 1:
+            raise refuse("budget", self.budget, "at least 1, or None")
+
+    def init(self, space: Space, seed: int) -> AutoState:
+        """A fresh state: the first decision reads only the space and the budget."""
+        s = AutoState(space, seed, Archive.empty(space.dim), {}, 0, None, None, (), 0.0, [])
+        budget = "an unknown number of" if self.budget is None else str(self.budget)
+        seen = f"{_kinds(space)}, {budget} trials"
+        size = _size(space, self.budget)
+        if size is not None:
+            s.members["grid"] = GridSearch(shuffle=True).init(space, seed)
+            rule = f"the space has only {size} configurations"
+            _log(s, seen, rule, "every one of them is tried", "the best there is, with certainty if it is not noisy")
+            return s
+        s.members["model"] = self._member(s, "model").init(space, seed)
+        rule = f"a surrogate makes the most of up to {self._model_until(space)} trials"
+        _log(s, seen, rule, "a Gaussian process starts, from evenly spread points", "most improvement a trial")
+        return s
+
+    def ask(self, state: AutoState, n: int) -> tuple[Array, AutoState]:
+        """At most n points, all from the optimizer whose turn it is."""
+        repeat = self._repeat(state)
+        if repeat is not None:
+            state.repeated = repeat
+            rest, state = self.ask(state, n - 1) if n > 1 else (np.empty((0, state.space.dim)), state)
+            points = np.concatenate([repeat[None], rest])
+            state.archive.pend(repeat[None])
+            return points, state
+        name = self._whose_turn(state)
+        points, state.members[name] = self._member(state, name).ask(state.members[name], n)
+        for other, held in state.members.items():
+            if other != name and len(points):
+                pending = [PENDING] * len(points)
+                state.members[other] = self._member(state, other).tell(held, points, pending)
+        state.archive.pend(points)
+        state.turn += len(points)
+        return points, state
+
+    def tell(self, state: AutoState, points: Array, told: Sequence[Told] | Array) -> AutoState:
+        """File what came back, tell every optimizer in use, and see whether a rule fires."""
+        rows, seen = check_tell(state.space, points, told)
+        state.archive.add(rows, seen)
+        for name, held in state.members.items():
+            state.members[name] = self._member(state, name).tell(held, rows, seen)
+        if state.repeated is not None and state.noisy is None:
+            self._judge_noise(state)
+        if "evolution" not in state.members and "model" in state.members:
+            self._consider_evolution(state)
+        return state
+
+    def decisions(self, state: AutoState) -> tuple[Decision, ...]:
+        """The decisions so far, with what they brought."""
+        merit = state.archive.merit()
+        ends = [r.trial for r in state.log[1:]] + [len(merit)]
+        out = []
+        for record, end in zip(state.log, ends, strict=True):
+            before, after = merit[: record.trial], merit[:end]
+            happened = ""
+            if end > record.trial and np.isfinite(after).any():
+                trials = f"over the next {end - record.trial} trials"
+                gain = np.nanmin(before) - np.nanmin(after) if np.isfinite(before).any() else math.nan
+                found = f"the best value improved by {gain:.4g}" if gain > 0 else "the best value did not improve"
+                happened = f"{trials} " + ("a first value was found" if math.isnan(gain) else found)
+            out.append(Decision(record.trial, record.seen, record.rule, record.chosen, record.expected, happened))
+        return tuple(out)
+
+    # --- the rules ---------------------------------------------------------------------------------------------
+
+    def _member(self, s: AutoState, name: str) -> AnyOptimizer:
+        if name == "grid":
+            return GridSearch(shuffle=True)
+        if name == "model":
+            return GaussianProcess()
+        return CMAES(mean=s.start, sigma0=s.spread)
+
+    def _model_until(self, space: Space) -> int:
+        """Trials after which the model makes way: 20 d + 100 at most 500 among real and ordered parameters."""
+        plain = not (space.categorical.any() or space.conditional.any())
+        return min(500, 20 * space.dim + 100) if plain else 500
+
+    def _repeat(self, s: AutoState) -> Array | None:
+        """The point to evaluate a second time, when it is time to."""
+        planned = self.budget is None or self.budget >= _REPEAT_FROM
+        if not planned or s.repeated is not None or "model" not in s.members:
+            return None
+        succeeded = np.flatnonzero(~np.isnan(s.archive.values))
+        return s.archive.rows[succeeded[0]].copy() if len(succeeded) else None
+
+    def _judge_noise(self, s: AutoState) -> None:
+        assert s.repeated is not None
+        same = ((s.archive.rows == s.repeated) | (np.isnan(s.archive.rows) & np.isnan(s.repeated))).all(axis=1)
+        values = s.archive.values[same & ~np.isnan(s.archive.values)]
+        if len(values) < 2:
+            return
+        s.noisy = bool(np.ptp(values) > 0)
+        if s.noisy:
+            seen = f"the first point gave two values that differ by {np.ptp(values):.4g}"
+            rule = "equal points that differ mean noise"
+            _log(s, seen, rule, "the best is judged by a model's mean, not by a lucky draw", "an unbiased best value")
+        else:
+            seen, rule = "the first point gave the same value twice", "equal points that agree mean no noise"
+            _log(s, seen, rule, "observations are taken as exact", "no trials spent on repetition")
+
+    def _consider_evolution(self, s: AutoState) -> None:
+        n, until = len(s.archive), self._model_until(s.space)
+        if n < until or np.isnan(s.archive.values).all():
+            return
+        merit = np.where(np.isnan(s.archive.merit()), np.inf, s.archive.merit())
+        order = np.argsort(merit, kind="stable")
+        rows = np.where(np.isnan(s.archive.rows), 0.5, s.archive.rows)
+        best = rows[order[0]]
+        near = rows[order[: 2 * s.space.dim]]
+        s.start = tuple(best.tolist())
+        s.spread = float(np.clip(np.sqrt(((near - best) ** 2).mean()), 0.05, 0.25))
+        seen = f"{n} trials are told and the model has used its share ({until})"
+        if s.noisy:
+            chosen = "CMA-ES starts at the best point and takes turns with the model"
+            rule = "under noise a model averages and a population explores"
+        else:
+            chosen = "CMA-ES takes over from the best point"
+            rule = "near an optimum a covariance adapts faster than a global model, at a fraction of the cost"
+        _log(s, seen, rule, chosen, "convergence to high precision, restarts if it is trapped")
+        s.members["evolution"] = self._member(s, "evolution").init(s.space, s.seed + 1)
+        if not s.noisy:
+            del s.members["model"]
+
+    def _whose_turn(self, s: AutoState) -> str:
+        names = list(s.members)
+        return names[0] if len(names) == 1 else ("model" if s.turn % 2 else "evolution")
+
+
+def _log(s: AutoState, seen: str, rule: str, chosen: str, expected: str) -> None:
+    s.log.append(DecisionRecord(len(s.archive), seen, rule, chosen, expected))
+
+
+def _size(space: Space, budget: int | None) -> int | None:
+    """How many configurations there are, if the budget allows all of them; None otherwise."""
+    product = float(np.prod(space.cells))
+    if budget is None or not product <= max(1000, 10 * budget):
+        return None
+    rows, _ = GridSearch().ask(GridSearch().init(space, 0), budget + 1)
+    return len(rows) if len(rows) <= budget else None
+
+
+def _kinds(space: Space) -> str:
+    """The space in words: `3 real, 1 whole and 2 categorical parameters, 1 of them conditional`."""
+    finite = np.isfinite(space.cells)
+    counts = {
+        "real": int((~finite).sum()),
+        "whole or stepped": int((finite & ~space.categorical).sum()),
+        "categorical": int(space.categorical.sum()),
+    }
+    parts = [f"{n} {kind}" for kind, n in counts.items() if n]
+    listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    conditional = int(space.conditional.sum())
+    text = f"{listed} parameter{'s' if space.dim > 1 else ''}"
+    return text + (f", {conditional} of them conditional" if conditional else "")

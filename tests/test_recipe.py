@@ -1,0 +1,50 @@
+"""Recipes know their own space, take configurations, and go through JSON."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from metaloop import CMAES, Float, GridSearch, InputError, Int, RandomSearch, Space, configure, space_of, tunable
+from metaloop.recipe import from_data, to_data
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = tunable(0.5, Float(0.1, 1.0))
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner = Inner()
+    steps: int = tunable(3, Int(1, 9))
+    fixed: int = 7
+
+
+def test_space_of_a_recipe_and_those_it_holds():
+    assert space_of(Outer()) == Space({"inner.rate": Float(0.1, 1.0), "steps": Int(1, 9)})
+    assert configure(Outer(), {"inner.rate": 0.2, "steps": 4}) == Outer(Inner(0.2), 4)
+
+
+def test_every_shipped_recipe_takes_its_own_space():
+    for recipe in (CMAES(),):
+        space = space_of(recipe)
+        import numpy as np
+
+        for config in space.decode(space.sample(np.random.default_rng(0), 50)):
+            configure(recipe, config)
+
+
+def test_json_round_trip():
+    for recipe in (CMAES(sigma0=0.2), GridSearch(levels={"a": 3}), RandomSearch()):
+        assert from_data(json.loads(json.dumps(to_data(recipe)))) == recipe
+
+
+def test_bad_calls_are_refused():
+    with pytest.raises(InputError, match="tunable fields"):
+        space_of(RandomSearch())
+    with pytest.raises(InputError, match="no field 'step'.*did you mean 'steps'"):
+        configure(Outer(), {"step": 3})
+    with pytest.raises(InputError, match="frozen dataclass"):
+        space_of(3)
+    with pytest.raises(InputError, match="unknown optimizer 'CMASE'.*did you mean 'CMAES'"):
+        from_data({"recipe": "CMASE"})
