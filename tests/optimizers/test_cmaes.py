@@ -271,23 +271,25 @@ def test_the_unit_of_the_objective_does_not_matter() -> None:
 # --- tells of all kinds --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, derandomize=True, deadline=None)
 @given(order=st.permutations(list(range(8))), parts=st.integers(1, 8), ties=st.booleans(), seed=st.integers(0, 99))
 def test_a_generation_may_be_told_in_any_order_and_in_parts(
     order: list[int], parts: int, ties: bool, seed: int
 ) -> None:
     recipe = CMAES()
     space = Space({f"x{i}": Float(0.0, 1.0) for i in range(3)} | {"n": Int(0, 3), "k": Categorical(["a", "b", "c"])})
-    a, b = recipe.init(space, seed), recipe.init(space, seed)
+    a = recipe.init(space, seed)
     assert a.population == 8
     for _ in range(2):
         points, a = recipe.ask(a, 8)
-        _, b = recipe.ask(b, 8)
-        values = np.round(np.nansum(points, axis=1), 0 if ties else 9)
-        a = recipe.tell(a, points, values)
-        for part in np.array_split(order, parts):
-            b = recipe.tell(b, points[part], values[part])
-    assert a.generation == b.generation == 2
+        a = recipe.tell(a, points, np.nansum(points, axis=1))
+    points, a = recipe.ask(a, 8)
+    b = load(dump(a), space)
+    values = np.round(np.nansum(points, axis=1), 0 if ties else 9)
+    a = recipe.tell(a, points, values)
+    for part in np.array_split(order, parts):
+        b = recipe.tell(b, points[part], values[part])
+    assert a.generation == b.generation == 3
     np.testing.assert_allclose(a.mean, b.mean, rtol=0, atol=1e-12)
     np.testing.assert_allclose(a.normal.C, b.normal.C, rtol=0, atol=1e-12)
     np.testing.assert_allclose(a.sigma, b.sigma, rtol=1e-12)
@@ -303,7 +305,7 @@ def test_an_injected_optimum_is_taken_up() -> None:
     distance = []
     for inject in (False, True):
         state = recipe.init(cube(d), 0)
-        for _ in range(40):
+        for _ in range(30):
             points, state = recipe.ask(state, state.population - inject)
             if inject:
                 points = np.vstack([points, optimum])
@@ -361,14 +363,15 @@ def test_memory_is_flat() -> None:
     recipe = CMAES()
     state = recipe.init(cube(2), 0)
     sizes = []
-    for i in range(6000):
+    for i in range(3000):
         points, state = recipe.ask(state, 6)
-        # two of six are never told
-        state = recipe.tell(state, points[:4], sphere(points[:4] - 0.3) + i)
+        state = recipe.tell(state, points, sphere(points - 0.3) + i)
         if i % 1000 == 999:
             sizes.append(len(dump(state)))
-    assert max(sizes) < 1_000_000
-    assert sizes[-1] <= 1.05 * sizes[2]
+    assert max(sizes) < 50_000
+    for _ in range(40):  # asked and never told: the latest ten thousand are remembered
+        points, state = recipe.ask(state, 1000)
+    assert len(dump(state)) < 600_000
 
 
 def test_a_large_state_survives_bytes() -> None:

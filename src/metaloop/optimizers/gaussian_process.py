@@ -260,7 +260,7 @@ class GaussianProcess:
         if kind == "logei":
             return [lambda best: partial(log_ei, best=best)]
         kappas = (self.kappa, 0.5 * self.kappa) if count % 2 == 0 else (0.5 * self.kappa, self.kappa)
-        return [lambda _, kappa=kappa: partial(lcb, kappa=kappa) for kappa in kappas]
+        return [partial(_optimistic, kappa) for kappa in kappas]
 
     def _kind(self, state: GaussianProcessState) -> str:
         assert state.hyper is not None
@@ -270,6 +270,10 @@ class GaussianProcess:
         if kind != (state.log[-1][2] if state.log else "logei"):
             state.log.append((len(state.archive), state.noise, kind))
         return kind
+
+
+def _optimistic(kappa: float, _: float) -> Acquisition:
+    return partial(lcb, kappa=kappa)
 
 
 def _outputs(archive: Archive) -> Array | None:
