@@ -19,8 +19,11 @@ BAD_INPUT = 2
 _COMMANDS = ("tune", "show", "why", "export", "systems")  # modules, each with an `add(app)`, in the order of the help
 
 
-class Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived: everything is put away as after a second Ctrl-C."""
+class Ended(BaseException):
+    """SIGTERM or SIGHUP arrived: everything is put away as after a second Ctrl-C.
+
+    No `Exception`, so that no objective's handler takes it for a failure of its own.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

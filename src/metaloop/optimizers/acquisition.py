@@ -217,6 +217,7 @@ class Search:
         x, rows = self.x[chosen], self.pool[chosen]
         free = (self.fine & ~np.isnan(rows))[:, self.groups]
         if free.any():
+
             def function(points: Array) -> tuple[Array, Array]:
                 mean, std, mean_by_x, std_by_x = self.model.predict_with_gradient(points)
                 value, by_mean, by_std = acquisition(mean, std)
@@ -247,9 +248,9 @@ class Search:
         coarse = np.flatnonzero((cells > 1) & ~self.fine & (cells <= 100) & ~np.isnan(rows[0]))
         out = []
         for j in coarse:
-            k = int(cells[j])
-            lines = np.repeat(rows[:1], k, axis=0)
-            lines[:, j] = (np.arange(k) + 0.5) / k
+            values = _values(self.space, j)
+            lines = np.repeat(rows[:1], len(values), axis=0)
+            lines[:, j] = values
             out.append(lines)
             if sum(map(len, out)) > 200:
                 break
@@ -268,6 +269,14 @@ class Search:
         return chosen
 
 
+def _values(space: Space, j: int) -> Array:
+    """Coordinates of all values of a discrete column, shape (cells,)."""
+    line = space.columns[j].parameter.line
+    low, high = line.first - 0.5, line.last + 0.5
+    v = np.arange(line.first, line.last + 1)
+    return np.asarray(np.log(v / low) / math.log(high / low) if line.log else (v - low) / (high - low))
+
+
 def _candidates(space: Space, rng: np.random.Generator, good: Array, lengths: Array, n: int) -> Array:
     """A pool of canonical, allowed rows: a third anywhere, the rest perturbations of good points at all scales.
 
@@ -275,7 +284,7 @@ def _candidates(space: Space, rng: np.random.Generator, good: Array, lengths: Ar
     """
     total = float(np.prod(space.cells))
     if total <= n:
-        axes = [(np.arange(int(k)) + 0.5) / k for k in space.cells]
+        axes = [_values(space, j) for j in range(space.dim)]
         rows = space.snap(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, space.dim))
         rows = np.unique(rows[space.allowed(rows)], axis=0)
         return rows if len(rows) else space.sample(rng, 1)

@@ -85,8 +85,8 @@ class GaussianProcess:
     acquisition: str = "auto"
     kappa: float = tunable(2.0, Float(0.5, 5.0, log=True))
     length_factor: float = tunable(1.0, Float(0.25, 4.0, log=True))
-    candidates: int = tunable(400, Int(100, 2000, log=True))
-    starts: int = tunable(4, Int(1, 8))
+    candidates: int = tunable(300, Int(100, 2000, log=True))
+    starts: int = tunable(3, Int(1, 8))
     max_points: int = 500
 
     def __post_init__(self) -> None:

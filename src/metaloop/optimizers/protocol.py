@@ -143,7 +143,8 @@ class Decision:
     happened: str = ""
 
     def __str__(self) -> str:
-        text = f"trial {self.trial}: {self.seen}; {self.rule}, so {self.chosen}. Expected: {self.expected}."
+        when = f"After {self.trial} trials" if self.trial else "At the start"
+        text = f"{when}: {self.seen}. Because {self.rule}, {self.chosen}. Expected: {self.expected}."
         return f"{text} What happened: {self.happened}." if self.happened else text
 
 

@@ -56,7 +56,7 @@ def convergence(
             x = np.arange(1, len(y) + 1)
             seen = np.isfinite(y)
             dot, line = (DATA[i % len(DATA)],) * 2 if several else (DATA[0], DATA[1])
-            size, alpha = (10, 0.35) if several else (16, 0.65)
+            size, alpha = (10, 0.5) if several else (16, 0.8)
             axes.scatter(
                 x[seen], y[seen], s=size, color=dot, alpha=alpha, linewidths=0, label=None if several else "trial"
             )
@@ -117,8 +117,9 @@ def importance(labels: Sequence[str], shares: Array | Sequence[float], *, x_labe
         axes.invert_yaxis()
         for row, k in enumerate(order):
             known = math.isfinite(percent[k])
-            text = f" {percent[k]:.1f}" if known else " unknown"
-            axes.text(percent[k] if known else 0.0, row, text, va="center", ha="left", fontsize=9)
+            end = (percent[k] if known else 0.0, row)
+            text = f"{percent[k]:.1f}" if known else "unknown"
+            axes.annotate(text, end, (4, 0), textcoords="offset points", va="center", ha="left", fontsize=9)
         axes.margins(x=0.1)
         axes.set_xlim(left=0.0)
         axes.set_xlabel(literal(x_label, 60))
@@ -172,7 +173,7 @@ def slices(
                 continue
             x = _place(axes, columns[k], log=labels[k] in log)
             shown = np.isfinite(x) & np.isfinite(y)
-            axes.scatter(x[shown], y[shown], s=14, color=DATA[0], alpha=0.6, linewidths=0)
+            axes.scatter(x[shown], y[shown], s=14, color=DATA[0], alpha=0.75, linewidths=0)
             if best is not None and math.isfinite(x[best]):
                 axes.scatter(x[best], y[best], s=70, facecolors="none", edgecolors=DATA[1], linewidths=1.8, zorder=3)
             axes.set_xlabel(literal(labels[k], 30))

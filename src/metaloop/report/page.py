@@ -46,7 +46,9 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-spa
 td.good{color:var(--good);font-weight:600}
 td.bad{color:var(--bad);font-weight:600}
 figure{margin:1rem 0 1.8rem}
+figure .scroll{margin:0}
 figure svg{display:block;max-width:100%;height:auto;color:var(--ink)}
+@media(max-width:34rem){figure svg{max-width:none;width:32rem}}
 figure svg text{font-family:inherit!important}
 figcaption{color:var(--soft);font-size:.9rem;margin-top:.4rem;max-width:42rem}
 @media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}}
@@ -172,7 +174,9 @@ def _section(section: Section, counter: Any) -> str:
             return _table(section)
         case Figure(svg, caption):
             element = _inline(svg, caption, next(counter))
-            return f"<figure>\n{element}<figcaption>{_escape(caption)}</figcaption>\n</figure>"
+            return (
+                f'<figure>\n<div class="scroll">{element}</div>\n<figcaption>{_escape(caption)}</figcaption>\n</figure>'
+            )
     raise refuse("section", section, "a Heading, Text, Table or Figure")
 
 

@@ -134,8 +134,11 @@ class Auto:
             if end > record.trial and np.isfinite(after).any():
                 trials = f"over the next {end - record.trial} trials"
                 gain = np.nanmin(before) - np.nanmin(after) if np.isfinite(before).any() else math.nan
-                found = f"the best value improved by {gain:.4g}" if gain > 0 else "the best value did not improve"
-                happened = f"{trials} " + ("a first value was found" if math.isnan(gain) else found)
+                happened = f"the best value did not improve {trials}"
+                if gain > 0:
+                    happened = f"the best value improved by {gain:.4g} {trials}"
+                elif math.isnan(gain):
+                    happened = f"the first values came {trials}"
             out.append(Decision(record.trial, record.seen, record.rule, record.chosen, record.expected, happened))
         return tuple(out)
 
@@ -186,7 +189,7 @@ class Auto:
         best = rows[order[0]]
         near = rows[order[: 2 * s.space.dim]]
         s.start = tuple(best.tolist())
-        s.spread = float(np.clip(np.sqrt(((near - best) ** 2).mean()), 0.05, 0.25))
+        s.spread = float(np.clip(np.sqrt(((near - best) ** 2).mean()), 0.05 if s.noisy else 0.001, 0.25))
         seen = f"{n} trials are told and the model has used its share ({until})"
         if s.noisy:
             chosen = "CMA-ES starts at the best point and takes turns with the model"

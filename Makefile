@@ -1,0 +1,45 @@
+# Two commands do all the set-up: `make run` and `make test`. PYTHON may name another interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: run test deps bench peers clean
+
+run: $(VENV)/.run
+	$(BIN)/python examples/model_selection.py --out out
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+# What the tests need from the system; nothing so far.
+deps:
+	@echo "no system packages are needed"
+
+# Evidence that takes longer: each file prints its table.
+bench: $(VENV)/.test peers
+	$(BIN)/python benchmarks/suggest_time.py --peer-python .venv-peers/bin/python
+	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/tune_cmaes.py
+
+# The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).
+peers: .venv-peers/.ready
+
+.venv-peers/.ready: constraints/torch.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0
+	.venv-peers/bin/python -m pip install -q --disable-pip-version-check -r constraints/torch.txt
+	touch $@
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'metaloop needs Python 3.11 or newer')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt -e '.[all]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) install -q -c constraints.txt -e '.[all,test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-peers out dist
