@@ -58,7 +58,9 @@ def run(path: str, optimizer: str, budget: int, where: str, at: int) -> None:
 
     store = Fragile(path)
     recipe = from_data({"recipe": optimizer})
-    ml.minimize(evaluated, SPACE, budget=budget, optimizer=recipe, store=store, callback=lambda _: strike("after a commit"))
+    ml.minimize(
+        evaluated, SPACE, budget=budget, optimizer=recipe, store=store, callback=lambda _: strike("after a commit")
+    )
 
 
 def asked(path: Path) -> list[bytes]:
@@ -66,7 +68,9 @@ def asked(path: Path) -> list[bytes]:
         return [t.row.tobytes() for t in study.trials]
 
 
-def compare(optimizer: str, budget: int, moments: list[tuple[str, int]], folder: Path) -> list[tuple[str, int, int, bool]]:
+def compare(
+    optimizer: str, budget: int, moments: list[tuple[str, int]], folder: Path
+) -> list[tuple[str, int, int, bool]]:
     """(where, at, trials stored when killed, identical?) for every moment."""
 
     def child(path: Path, where: str = "", at: int = 0) -> int:

@@ -53,6 +53,7 @@ SPACE = ml.Space(
     )
 )
 
+
 def build(model: str, **settings: Any) -> Any:
     """A scikit-learn estimator with probabilities."""
     if model == "svm":
@@ -132,7 +133,9 @@ def main() -> None:
     print(f"Look closer with: metaloop show {store} --name Auto")
 
 
-def write_page(out: Path, best: ml.Result, runs: dict[str, ml.Result], header: list[str], table: list[list[str]]) -> Path:
+def write_page(
+    out: Path, best: ml.Result, runs: dict[str, ml.Result], header: list[str], table: list[list[str]]
+) -> Path:
     """Convergence, importance, slices and the why, on one page."""
     done = [t for t in best.trials if t.state == "complete"]
     rows = np.stack([t.row for t in done])

@@ -4,8 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import metaloop
 import pytest
+
+import metaloop
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
+
 from metaloop import CMAES, Float, GridSearch, InputError, Int, RandomSearch, Space, configure, space_of, tunable
 from metaloop.recipe import from_data, to_data
 
@@ -42,9 +43,9 @@ def test_json_round_trip():
 def test_bad_calls_are_refused():
     with pytest.raises(InputError, match="tunable fields"):
         space_of(RandomSearch())
-    with pytest.raises(InputError, match="no field 'step'.*did you mean 'steps'"):
+    with pytest.raises(InputError, match=r"no field 'step'.*did you mean 'steps'"):
         configure(Outer(), {"step": 3})
     with pytest.raises(InputError, match="frozen dataclass"):
         space_of(3)
-    with pytest.raises(InputError, match="unknown optimizer 'CMASE'.*did you mean 'CMAES'"):
+    with pytest.raises(InputError, match=r"unknown optimizer 'CMASE'.*did you mean 'CMAES'"):
         from_data({"recipe": "CMASE"})

@@ -14,6 +14,10 @@ class StoreError(RuntimeError):
     """A study that cannot be opened, read or written. The message is one line."""
 
 
+class TrialFailed(Exception):
+    """Raise it in an objective to fail the trial with a message and no traceback."""
+
+
 def refuse(name: str, was: object, may_be: str) -> InputError:
     """The error to raise for a bad argument.
 

@@ -3,10 +3,14 @@ import re
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from metaloop import Categorical, Float, InputError, Int, Space
-from metaloop.cli.command import Command, ProgramFailed, last_value
+from metaloop.cli.command import Command, last_value
+from metaloop.errors import TrialFailed
+from metaloop.run.evaluate import current_trial
+from metaloop.study import Trial
 
 SPACE = Space(
     lr=Float(0, 1),
@@ -100,7 +104,11 @@ def test_the_value_is_the_last_line_that_is_one(text, value):
 
 def test_the_environment_holds_the_configuration_and_the_trial():
     code = "import os, json; e = os.environ; print(json.loads(e['METALOOP_CONFIG'])['lr'] + int(e['METALOOP_TRIAL']))"
-    assert python(code, trial=lambda config: 7)(CONFIG) == 7.1
+    token = current_trial.set(Trial(7, CONFIG, np.zeros(1)))
+    try:
+        assert python(code)(CONFIG) == 7.1
+    finally:
+        current_trial.reset(token)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_the_environment_holds_the_configuration_and_the_trial():
     ],
 )
 def test_failures_say_why_in_their_last_line(code, says):
-    with pytest.raises(ProgramFailed) as caught:
+    with pytest.raises(TrialFailed) as caught:
         python(code)(CONFIG)
     assert re.search(says, str(caught.value))
 
@@ -129,7 +137,7 @@ def test_a_program_that_prints_without_end_costs_no_memory():
 
 
 def test_the_end_of_a_cut_line_is_no_value():
-    with pytest.raises(ProgramFailed, match="no line"):
+    with pytest.raises(TrialFailed, match="no line"):
         python("print('1' * 500_000, end='')")(CONFIG)
 
 
@@ -162,7 +170,7 @@ print(5, flush=True)
 
 def test_the_time_limit_ends_grandchildren_too(tmp_path):
     begun = time.monotonic()
-    with pytest.raises(ProgramFailed, match=r"longer than 0\.6 s"):
+    with pytest.raises(TrialFailed, match=r"longer than 0\.6 s"):
         python(GRANDCHILD + "time.sleep(60)", str(tmp_path / "pid"), timeout=0.6)(CONFIG)
     assert time.monotonic() - begun < 5
     assert gone(int((tmp_path / "pid").read_text()))
@@ -176,7 +184,7 @@ def test_what_a_program_leaves_running_is_ended_and_not_waited_for(tmp_path):
 
 
 def test_the_time_limit_holds_for_a_program_that_closed_its_pipes():
-    with pytest.raises(ProgramFailed, match="longer"):
+    with pytest.raises(TrialFailed, match="longer"):
         python("import os, time; os.close(1); os.close(2); time.sleep(60)", timeout=0.6)(CONFIG)
 
 

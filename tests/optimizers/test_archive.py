@@ -1,6 +1,7 @@
 """The archive forgets what is settled and ranks what is infeasible."""
 
 import numpy as np
+
 from metaloop.optimizers.archive import Archive
 from metaloop.optimizers.protocol import FAILED, PENDING, RELEASED, Observation
 
@@ -20,7 +21,8 @@ def test_pending_points_are_a_multiset():
 
 def test_merit_puts_infeasible_points_last_by_violation():
     archive = Archive.empty(1)
-    told = [Observation((5.0,)), Observation((-9.0,), (2.0,)), Observation((-9.0,), (0.5, 0.5)), Observation((1.0,), (-1.0,))]
+    pairs = [(5.0, ()), (-9.0, (2.0,)), (-9.0, (0.5, 0.5)), (1.0, (-1.0,))]
+    told = [Observation((value,), constraints) for value, constraints in pairs]
     archive.add(np.zeros((5, 1)), [*told, FAILED])
     merit = archive.merit()
     assert np.argsort(merit).tolist() == [3, 0, 2, 1, 4]

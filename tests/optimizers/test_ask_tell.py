@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from metaloop import AskTell, Categorical, Float, InputError, RandomSearch, Sobol, Space
 
 

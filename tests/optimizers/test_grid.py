@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from metaloop import Categorical, Choice, Float, GridSearch, InputError, Int, Space
 from metaloop.testing import check_optimizer
 

@@ -1,6 +1,7 @@
 """Random search gives the guarantee that is its point."""
 
 import numpy as np
+
 from metaloop import Float, RandomSearch, Space
 from metaloop.study.assurance import Assurance, trials_needed
 from metaloop.testing import check_optimizer

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import qmc
+
 from metaloop import Float, InputError, RandomSearch, Sobol, Space
 from metaloop.optimizers.state import dump, load
 from metaloop.testing import check_optimizer
-from scipy.stats import qmc
 
 
 def test_keeps_the_protocol():

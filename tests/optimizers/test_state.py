@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from metaloop import Float, Space, StoreError
 from metaloop.optimizers.state import dump, load, plan, state
 

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 
-import metaloop as ml
 import numpy as np
 import pytest
+
+import metaloop as ml
 
 SPACE = ml.Space(x=ml.Float(-5, 5))
 
@@ -116,7 +117,9 @@ print(result.status, [str(t.state) for t in result.trials])
 
 def interrupted(tmp_path, times):
     path = tmp_path / "a.db"
-    child = subprocess.Popen([sys.executable, "-c", SCRIPT, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert child.stdout.readline() == "running\n"
     for _ in range(times):
         os.kill(child.pid, signal.SIGINT)
@@ -156,5 +159,5 @@ def test_the_second_interrupt_stops_at_once(tmp_path):
 def test_bad_arguments_are_refused(arguments, says):
     with pytest.raises(ml.InputError, match=says):
         ml.minimize(**{"objective": bowl, "space": SPACE, **arguments})
-    with pytest.raises(ml.InputError, match="unknown|may be"):
+    with pytest.raises(ml.InputError, match="bugdet"):
         ml.maximize(bowl, SPACE, bugdet=3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from metaloop import Categorical, Choice, Float, InputError, Int, Space
 
 RNG = np.random.default_rng(0)
@@ -18,7 +19,9 @@ MIXED = Space(
     kernel=Categorical(["rbf", "poly", None, 3, (1, 2)]),
     degree=Int(2, 5, when={"kernel": "poly"}),
     even=Int(0, 20, step=4, when={"degree": [3, 4]}),
-    model=Choice(svm=Space(C=Float(1e-3, 1e3, log=True)), mlp=Space(C=Float(0, 1), width=Int(8, 512, log=True)), no=None),
+    model=Choice(
+        svm=Space(C=Float(1e-3, 1e3, log=True)), mlp=Space(C=Float(0, 1), width=Int(8, 512, log=True)), no=None
+    ),
 )
 
 

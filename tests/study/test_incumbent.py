@@ -1,6 +1,7 @@
 """The incumbent is an estimate: exact where the objective repeats itself, a posterior where it does not."""
 
 import numpy as np
+
 from metaloop import Float, RandomSearch, Space, Study
 
 SPACE = Space(x=Float(-1, 1), y=Float(-1, 1))

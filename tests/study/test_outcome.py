@@ -5,12 +5,23 @@ import fractions
 
 import numpy as np
 import pytest
+
 from metaloop.optimizers.protocol import Observation, Status
 from metaloop.study.outcome import outcome
 
 
 @pytest.mark.parametrize(
-    "value", [1, 1.5, np.float32(2), np.int64(3), np.array(4.0), np.array([[5.0]]), decimal.Decimal("1.5"), fractions.Fraction(1, 2)]
+    "value",
+    [
+        1,
+        1.5,
+        np.float32(2),
+        np.int64(3),
+        np.array(4.0),
+        np.array([[5.0]]),
+        decimal.Decimal("1.5"),
+        fractions.Fraction(1, 2),
+    ],
 )
 def test_numbers_of_every_kind(value):
     seen, reason = outcome(value)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from metaloop import Float, RandomSearch, Space, StoreError, Study
 from metaloop.study.store.sqlite import SQLiteStore
 
@@ -56,6 +57,7 @@ def test_reading_changes_nothing(tmp_path):
         with pytest.raises(StoreError, match="read-only"):
             study.ask()
     assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.db"]
 
 
 def test_no_pickle_is_stored(tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from metaloop import CMAES, Categorical, Float, GridSearch, InputError, Int, RandomSearch, Space, Study
 from metaloop.study import TrialState
 

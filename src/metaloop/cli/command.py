@@ -25,11 +25,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from metaloop.cli.output import plain, setting
-from metaloop.errors import InputError, nearest, refuse
+from metaloop.errors import InputError, TrialFailed, nearest, refuse
+from metaloop.run.evaluate import current_trial
 from metaloop.space import Space
 
 _KEEP = 65_536  # bytes of stdout and of stderr that are kept: their ends
@@ -40,10 +41,6 @@ _TICK = 0.1  # seconds between looks at a program whose pipes somebody else hold
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
-class ProgramFailed(Exception):
-    """The program gave no value; the message says why."""
-
-
 class Command:
     """A program as an objective: called with a configuration, it returns what the program printed.
 
@@ -51,7 +48,6 @@ class Command:
         argv: the program and its arguments, with placeholders.
         space: whose parameters they may name.
         timeout: seconds a trial may take; None for no limit.
-        trial: tells the number of the trial that is running from its configuration.
 
     Raises:
         InputError: no program, an unknown placeholder, or a stray brace; before anything runs.
@@ -63,7 +59,6 @@ class Command:
         space: Space,
         *,
         timeout: float | None = None,
-        trial: Callable[[Mapping[str, Any]], int | None] = lambda config: None,
     ) -> None:
         if os.name != "posix":
             raise InputError("running a program needs Linux or macOS; on Windows give the file an `objective`")
@@ -82,7 +77,6 @@ class Command:
                 if isinstance(piece, tuple) and piece[0] in conditional:
                     raise refuse("command", argv[0], f"a program whose name needs no {piece[0]!r}: it may be inactive")
         self.timeout = timeout
-        self._trial = trial
 
     def arguments(self, config: Mapping[str, Any]) -> list[str]:
         """The program and its arguments for one configuration."""
@@ -106,12 +100,12 @@ class Command:
             a number, or a dict with `value`.
 
         Raises:
-            ProgramFailed: no value came back.
+            TrialFailed: no value came back.
         """
-        number = self._trial(config)
+        trial = current_trial.get(None)
         environment = {**os.environ, "METALOOP_CONFIG": json.dumps(plain(config))}
-        if number is not None:
-            environment["METALOOP_TRIAL"] = str(number)
+        if trial is not None:
+            environment["METALOOP_TRIAL"] = str(trial.number)
         argv = self.arguments(config)
         try:
             process = subprocess.Popen(
@@ -123,21 +117,21 @@ class Command:
                 start_new_session=True,
             )
         except OSError as error:
-            raise ProgramFailed(f"{argv[0]!r} could not be started: {error.strerror or error}") from None
+            raise TrialFailed(f"{argv[0]!r} could not be started: {error.strerror or error}") from None
         try:
             out, err, in_time = _read(process, self.timeout)
         finally:
             # Also on a second Ctrl-C: nothing of the trial outlives it.
             _end(process)
         if not in_time:
-            raise ProgramFailed(_reason(f"it took longer than {self.timeout:g} s and was ended", err))
+            raise TrialFailed(_reason(f"it took longer than {self.timeout:g} s and was ended", err))
         status = process.returncode
         if status != 0:
             how = f"exit status {status}" if status > 0 else f"ended by signal {_signal_name(-status)}"
-            raise ProgramFailed(_reason(how, err))
+            raise TrialFailed(_reason(how, err))
         found = last_value(out.decode("utf-8", errors="replace"))
         if found is None:
-            raise ProgramFailed(_reason("no line of stdout was a number or a JSON object with a 'value'", err))
+            raise TrialFailed(_reason("no line of stdout was a number or a JSON object with a 'value'", err))
         return found
 
 

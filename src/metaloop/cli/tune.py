@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ import typer
 
 from metaloop.cli import Ended, config
 from metaloop.cli.command import Command
-from metaloop.cli.output import clean, plain, print_json, stdout_kept_for
+from metaloop.cli.output import clean, print_json, stdout_kept_for
 from metaloop.cli.parameters import parse_all
 from metaloop.errors import InputError
 from metaloop.run import maximize as maximize_
@@ -130,9 +130,7 @@ def _run(settings: config.Settings, quiet: bool) -> Result:
     with open_store_closing(settings.store) as store:
         objective: Any
         if settings.command is not None:
-            objective = Command(
-                settings.command, space, timeout=settings.timeout, trial=RunningTrials(store, name).number
-            )
+            objective = Command(settings.command, space, timeout=settings.timeout)
         elif settings.objective is not None:
             if settings.timeout is not None:
                 raise InputError("timeout applies to programs only: a Python function cannot be ended from outside")
@@ -163,29 +161,6 @@ def open_store_closing(url: str | None) -> Iterator[Store]:
         yield store
     finally:
         store.close()
-
-
-class RunningTrials:
-    """The number of the trial that is being evaluated, found in the store by its configuration.
-
-    Each look reads only the events since the last one.
-    """
-
-    def __init__(self, store: Store, name: str) -> None:
-        self._store, self._name = store, name
-        self._after = 0
-        self._running: dict[int, dict[str, Any]] = {}
-
-    def number(self, configuration: Mapping[str, Any]) -> int | None:
-        """The first running trial of this configuration."""
-        for event in self._store.events(self._name, self._after):
-            self._after = event.id
-            if event.kind == "ask":
-                self._running[event.trial] = event.data["config"]
-            else:
-                self._running.pop(event.trial, None)
-        wanted = plain(configuration)  # as JSON has it: tuples are lists
-        return next((n for n, c in self._running.items() if plain(c) == wanted), None)
 
 
 @contextmanager

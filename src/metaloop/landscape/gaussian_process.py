@@ -28,6 +28,7 @@ _LENGTH_SPREAD = math.sqrt(3.0)  # of log length, Hvarfner et al. 2024
 _NOISE_CENTER, _NOISE_SPREAD = math.log(1e-5), 3.5  # of log g: small, yet 10 % noise costs only some 2 nats
 _NOISE_START, _LEAST_NOISE_START = 1e-2, 1e-4  # below, the likelihood is flat in log g: a search would not leave
 _AMPLITUDE_WEIGHT = 1.0  # points' worth of belief that standardized outputs have amplitude 1
+_BLOCK = 8192  # elements that the kernel works on at a time, so that they stay in the cache
 _LARGEST = 1e140  # outputs beyond are clipped: their squares stay finite
 _WIDTHS = (1.0, 0.1, 0.01)  # candidate widths of the warp, in units of the spread of the better half
 
@@ -120,15 +121,26 @@ def embed(space: Space, rows: Array) -> tuple[Array, Groups]:
 
 
 def matern(squared: Array) -> tuple[Array, Array]:
-    """Matérn-5/2 correlation and its derivative by the squared scaled distance; `squared` is overwritten."""
-    a = np.sqrt(np.multiply(squared, 5.0, out=squared), out=squared)
-    e = np.exp(-a)
-    slope = (a + 1.0) * e
-    k = a * a
-    k *= e
-    k *= 1 / 3
-    k += slope
-    slope *= -5 / 6
+    """Matérn-5/2 correlation and its derivative by the squared scaled distance.
+
+    Args:
+        squared: squared scaled distances, shape (n, m); overwritten.
+    """
+    k, slope = np.empty_like(squared), np.empty_like(squared)
+    rows = max(1, _BLOCK // max(1, squared.shape[1]))
+    for i in range(0, len(squared), rows):
+        a, e, s = squared[i : i + rows], k[i : i + rows], slope[i : i + rows]
+        a *= 5.0
+        np.sqrt(a, out=a)
+        np.negative(a, out=e)
+        np.exp(e, out=e)
+        np.add(a, 1.0, out=s)
+        s *= e
+        a *= a
+        e *= a
+        e *= 1 / 3
+        e += s
+        s *= -5 / 6
     return k, slope
 
 

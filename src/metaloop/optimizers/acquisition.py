@@ -248,7 +248,7 @@ class Search:
         coarse = np.flatnonzero((cells > 1) & ~self.fine & (cells <= 100) & ~np.isnan(rows[0]))
         out = []
         for j in coarse:
-            values = _values(self.space, j)
+            values = _values(self.space, int(j))
             lines = np.repeat(rows[:1], len(values), axis=0)
             lines[:, j] = values
             out.append(lines)

@@ -25,7 +25,14 @@ _DTYPES = {"<f8", "<i8", "|b1", "|u1", "<u8"}
 
 
 def state(kind: type[T]) -> type[T]:
-    """Mark a dataclass as storable state."""
+    """Mark a dataclass as storable state.
+
+    Raises:
+        TypeError: another class of this name is marked already; the bytes could not tell them apart.
+    """
+    known = _KINDS.get(kind.__name__, kind)
+    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise TypeError(f"state {kind.__name__} of {kind.__module__} has the name of one of {known.__module__}")
     _KINDS[kind.__name__] = kind
     return kind
 

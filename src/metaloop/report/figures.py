@@ -177,8 +177,7 @@ def slices(
             if best is not None and math.isfinite(x[best]):
                 axes.scatter(x[best], y[best], s=70, facecolors="none", edgecolors=DATA[1], linewidths=1.8, zorder=3)
             axes.set_xlabel(literal(labels[k], 30))
-            if k % across == 0:
-                axes.set_ylabel(literal(y_label, 30))
+        figure.supylabel(literal(y_label, 60), fontsize=10)
         if len(labels):
             _scale(panels[0, 0], "y", y)
     return figure

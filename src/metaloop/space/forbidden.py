@@ -14,7 +14,7 @@ from metaloop.errors import InputError, nearest, refuse
 from metaloop.space.parameters import Array, Mask
 
 if TYPE_CHECKING:
-    from metaloop.space.space import Column
+    from metaloop.space.columns import Column
 
 Forbidden: TypeAlias = Mapping[str, Any] | str
 

@@ -121,7 +121,8 @@ class Study:
 
     def _check(self, what: str, agrees: bool | None, holds: object) -> None:
         if agrees is False:
-            raise InputError(f"study {self.name!r} exists with another {what}: {holds!r}; use that, or another name")
+            shown = repr(holds) if len(repr(holds)) <= 200 else f"{str(holds)[:197]}..."
+            raise InputError(f"study {self.name!r} exists with another {what}: {shown}; use that, or another name")
 
     def _optimizer(self, recipe: AnyOptimizer | None) -> AnyOptimizer:
         stored = self._header["optimizer"]

@@ -31,6 +31,8 @@ def open_store(url: str | Path | Store | None, *, readonly: bool = False) -> Sto
         from metaloop.study.store.sqlite import SQLiteStore
 
         return SQLiteStore(text, readonly=readonly)
+    if not callable(getattr(url, "transaction", None)):
+        raise refuse("store", url, "a path, 'sqlite:///FILE', 'memory://' or a store")
     return url
 
 

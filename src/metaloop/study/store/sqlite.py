@@ -62,6 +62,8 @@ class SQLiteStore:
             raise StoreError(f"cannot create {self.path}: the folder {self.path.parent} does not exist")
         try:
             uri = f"{self.path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+            if readonly and not self.path.with_name(self.path.name + "-wal").exists():
+                uri += "&immutable=1"  # nobody writes: read the file alone, and leave no others beside it
             self._db = sqlite3.connect(
                 uri, uri=True, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
             )
