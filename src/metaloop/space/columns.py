@@ -82,12 +82,12 @@ class Flattening:
             counts[name] = counts.get(name, 0) + 1
         columns = []
         for name, path, parameter, inherited, visible, _ in self.raw:
-            reachable = self._reachable(visible)
             conditions = []
             for parent_index, branch in inherited:
                 parent = self.raw[parent_index][2]
                 conditions.append((parent_index, tuple(parent.numbers("branch", [branch]).tolist())))
             when = parameter.when
+            reachable = self._reachable(visible) if when else {}
             for parent_name, values in when if isinstance(when, tuple) else ():
                 if parent_name not in reachable:
                     hint = nearest(parent_name, reachable)
@@ -107,9 +107,9 @@ class Flattening:
     @staticmethod
     def _check_shared(columns: tuple[Column, ...]) -> None:
         """Columns that share a name must exclude each other; a circle of conditions is refused on first use."""
-        for i, a in enumerate(columns):
-            for b in columns[:i]:
-                if a.name == b.name and not any(
-                    p == q and not set(x) & set(y) for p, x in a.conditions for q, y in b.conditions
-                ):
+        named: dict[str, list[Column]] = {}
+        for a in columns:
+            for b in named.setdefault(a.name, []):
+                if not any(p == q and not set(x) & set(y) for p, x in a.conditions for q, y in b.conditions):
                     raise refuse("parameter name", a.name, "used twice only in different branches of one Choice")
+            named[a.name].append(a)

@@ -213,7 +213,7 @@ class Space:
     @cached_property
     def _order(self) -> tuple[int, ...]:
         """Conditional columns, parents first."""
-        order: list[int] = []
+        order: dict[int, None] = {}  # a set that remembers its order
         visiting: set[int] = set()
 
         def visit(j: int) -> None:
@@ -224,7 +224,7 @@ class Space:
             visiting.add(j)
             for parent, _ in self.columns[j].conditions:
                 visit(parent)
-            order.append(j)
+            order[j] = None
 
         for j in range(self.dim):
             visit(j)
