@@ -67,9 +67,10 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=60)
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-    import metaloop as ml
     import numpy as np
     from model_selection import SPACE, Problem
+
+    import metaloop as ml
 
     problem = Problem()
     best: dict[str, list[Any]] = {"metaloop Auto": [], "random search": [], "Optuna TPESampler()": []}
