@@ -157,7 +157,7 @@ def write_page(
         [
             page.Text([" ".join((__doc__ or "").split("\n\n")[1].split())]),
             page.Table(header, table, "The incumbents beside scikit-learn's defaults; lower loss is better."),
-            page.Text([f"Best configuration: {best.config}"]),
+            page.Text([f"Best configuration: {SPACE.describe(SPACE.encode(best.config or {}))}."]),
             page.Heading("Convergence"),
             page.Figure(convergence, "Every trial (dots) and the best so far (line), for both searches."),
             page.Heading("Importance"),

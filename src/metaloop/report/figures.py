@@ -22,7 +22,7 @@ from metaloop.report.style import DATA, FAILED, INK, applied, for_page, literal,
 Array = npt.NDArray[np.float64]
 
 _WIDTH = 7.2  # inches; a page shows it 720 px wide
-_DECADES = 2.0  # positive values that span more are shown on a logarithmic axis
+_DECADES = 1.0  # a positive axis that spans more is logarithmic
 _MOST_BARS = 30
 _MOST_PANELS = 24
 
@@ -243,7 +243,7 @@ def _best(values: Array, maximize: bool) -> int | None:
 
 
 def _scale(axes: Any, which: str, values: Array) -> None:
-    """A logarithmic axis where all values are positive and span more than two decades."""
+    """A logarithmic axis where all values are positive and span more than one decade."""
     seen = values[np.isfinite(values)]
     if len(seen) and seen.min() > 0 and seen.max() / seen.min() > 10**_DECADES:
         _logarithmic(axes, which)
