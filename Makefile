@@ -20,6 +20,7 @@ deps:
 bench: $(VENV)/.test peers
 	$(BIN)/python benchmarks/suggest_time.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/model_selection.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/tune_cmaes.py
 
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metaloop import landscape, optimizers, space, study, testing
     from metaloop.errors import InputError, StoreError
-    from metaloop.optimizers import CMAES, GaussianProcess, GridSearch, RandomSearch, Sobol
+    from metaloop.optimizers import (
+        CMAES,
+        DifferentialEvolution,
+        GaussianProcess,
+        GridSearch,
+        RandomSearch,
+        Sobol,
+    )
     from metaloop.optimizers.ask_tell import AskTell
     from metaloop.optimizers.protocol import Decision, Observation
     from metaloop.recipe import configure, space_of, tunable
@@ -27,6 +34,7 @@ _HOME = {
     "Categorical": "space",
     "Choice": "space",
     "Decision": "optimizers.protocol",
+    "DifferentialEvolution": "optimizers.differential_evolution",
     "Float": "space",
     "GaussianProcess": "optimizers.gaussian_process",
     "GridSearch": "optimizers.grid",
@@ -52,7 +60,7 @@ _ROOMS = ("landscape", "optimizers", "selection", "space", "study", "testing")
 __all__ = [  # noqa: RUF022 - grouped as a reader meets them
     "Space", "Float", "Int", "Categorical", "Choice",
     "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
-    "Auto", "CMAES", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol",
+    "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol",
     "tune", "tunable", "space_of", "configure",
     "Observation", "Decision", "InputError", "StoreError",
     "landscape", "optimizers", "space", "study", "testing",

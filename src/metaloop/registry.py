@@ -15,6 +15,7 @@ _TABLES: dict[str, dict[str, str]] = {
     "optimizers": {
         "Auto": "metaloop.selection.auto:Auto",
         "CMAES": "metaloop.optimizers.cmaes:CMAES",
+        "DifferentialEvolution": "metaloop.optimizers.differential_evolution:DifferentialEvolution",
         "GaussianProcess": "metaloop.optimizers.gaussian_process:GaussianProcess",
         "GridSearch": "metaloop.optimizers.grid:GridSearch",
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",

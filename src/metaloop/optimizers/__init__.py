@@ -8,12 +8,13 @@ from metaloop import registry
 
 if TYPE_CHECKING:
     from metaloop.optimizers.cmaes import CMAES
+    from metaloop.optimizers.differential_evolution import DifferentialEvolution
     from metaloop.optimizers.gaussian_process import GaussianProcess
     from metaloop.optimizers.grid import GridSearch
     from metaloop.optimizers.random import RandomSearch
     from metaloop.optimizers.sobol import Sobol
 
-__all__ = ["CMAES", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
+__all__ = ["CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
 
 
 def __getattr__(name: str) -> Any:
