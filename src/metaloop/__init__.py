@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metaloop import landscape, optimizers, space, study, testing
-    from metaloop.errors import InputError, StoreError
+    from metaloop.errors import InputError, RunError, StoreError
     from metaloop.optimizers import (
         CMAES,
         DifferentialEvolution,
@@ -43,6 +43,7 @@ _HOME = {
     "Observation": "optimizers.protocol",
     "RandomSearch": "optimizers.random",
     "Result": "study",
+    "RunError": "errors",
     "Sobol": "optimizers.sobol",
     "Space": "space",
     "StoreError": "errors",
@@ -62,7 +63,7 @@ __all__ = [  # noqa: RUF022 - grouped as a reader meets them
     "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
     "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol",
     "tune", "tunable", "space_of", "configure",
-    "Observation", "Decision", "InputError", "StoreError",
+    "Observation", "Decision", "InputError", "RunError", "StoreError",
     "landscape", "optimizers", "space", "study", "testing",
 ]  # fmt: skip
 

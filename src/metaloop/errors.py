@@ -14,6 +14,10 @@ class StoreError(RuntimeError):
     """A study that cannot be opened, read or written. The message is one line."""
 
 
+class RunError(RuntimeError):
+    """A run that cannot go on: its worker processes do not start. The message is one line."""
+
+
 class TrialFailed(Exception):
     """Raise it in an objective to fail the trial with a message and no traceback."""
 

@@ -11,6 +11,8 @@ An optimizer is a recipe (a frozen dataclass) with three methods over a state::
 * Asked points are *pending* until told. Asks without tells, tells out of order, in parts or for points that were never
   asked are all normal.
 * A status of PENDING told for a point says that somebody else is evaluating it; RELEASED that nobody will any more.
+* RUNNING is an intermediate value at a lower fidelity, of an evaluation that goes on. Optimizers that `Stops` read it
+  and may end the evaluation; the others never see it.
 * Each call takes the state over: the old one is dead, so arrays in it may be reused.
 * The state is a function of the seed and the calls in order: no clock, no global random state.
 * All objective values are minimized.
@@ -37,6 +39,7 @@ class Status(StrEnum):
     FAILED = "failed"
     PENDING = "pending"
     RELEASED = "released"
+    RUNNING = "running"
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,11 @@ class Observation:
     """What came back from one evaluation.
 
     Attributes:
-        values: objective values, each to be minimized; empty unless the status is OK.
+        values: objective values, each to be minimized; empty unless the status is OK or RUNNING.
         constraints: violated where > 0.
         fidelity: the share of a full evaluation that was run, in (0, 1].
         cost: what the evaluation cost, in the objective's own unit.
-        status: OK, FAILED (evaluated, no usable value), PENDING or RELEASED.
+        status: OK, FAILED (evaluated, no usable value), PENDING, RELEASED or RUNNING (an intermediate value).
     """
 
     values: tuple[float, ...] = ()
@@ -80,7 +83,8 @@ def observations(told: Sequence[Told] | Array) -> list[Observation]:
     out = []
     for item in told:
         if isinstance(item, Observation):
-            finite = item.status is not Status.OK or (bool(item.values) and all(map(math.isfinite, item.values)))
+            valued = item.status in (Status.OK, Status.RUNNING)
+            finite = not valued or (bool(item.values) and all(map(math.isfinite, item.values)))
             out.append(item if finite else FAILED)
         else:
             value = float(item)
@@ -88,8 +92,16 @@ def observations(told: Sequence[Told] | Array) -> list[Observation]:
     return out
 
 
-def check_tell(space: Space, points: Array, told: Sequence[Told] | Array) -> tuple[Array, list[Observation]]:
+def check_tell(
+    space: Space, points: Array, told: Sequence[Told] | Array, *, reports: bool = False
+) -> tuple[Array, list[Observation]]:
     """The arguments of `tell`, as canonical rows and observations.
+
+    Args:
+        space: of the points.
+        points: shape (m, dim).
+        told: one for each point.
+        reports: keep RUNNING observations; they are left out otherwise.
 
     Raises:
         InputError: shapes that do not fit.
@@ -97,7 +109,11 @@ def check_tell(space: Space, points: Array, told: Sequence[Told] | Array) -> tup
     rows = space.snap(points)
     if len(rows) != len(told):
         raise refuse("observations", len(told), f"one for each of the {len(rows)} points")
-    return rows, observations(told)
+    seen = observations(told)
+    if not reports and any(o.status is Status.RUNNING for o in seen):
+        final = [o.status is not Status.RUNNING for o in seen]
+        return rows[final], [o for o in seen if o.status is not Status.RUNNING]
+    return rows, seen
 
 
 S = TypeVar("S")
@@ -154,6 +170,15 @@ class Explains(Protocol):
 
     def decisions(self, state: Any) -> tuple[Decision, ...]:
         """The decisions so far, oldest first."""
+        ...
+
+
+@runtime_checkable
+class Stops(Protocol):
+    """An optimizer that reads intermediate values (told as RUNNING) and may end an evaluation early."""
+
+    def stop(self, state: Any, point: Array) -> bool:
+        """Whether the evaluation of a pending point, shape (dim,), should end with its latest value; a mere look."""
         ...
 
 

@@ -1,10 +1,8 @@
-"""`minimize` and `maximize`: the loop that asks, evaluates and tells until a budget is used."""
+"""`minimize` and `maximize`: a study, an evaluator, and the loop between them."""
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +11,19 @@ import numpy as np
 
 from metaloop.errors import refuse
 from metaloop.optimizers.protocol import AnyOptimizer
-from metaloop.run.evaluate import evaluate
 from metaloop.run.interrupt import Interruptible
+from metaloop.run.loop import Evaluator, Here, Limits, drive
+from metaloop.run.objective import imported
 from metaloop.run.progress import Progress
+from metaloop.run.workers import Workers
 from metaloop.space import Space
-from metaloop.study import Result, Study, Trial, TrialState
+from metaloop.study import Result, Study, Trial
+from metaloop.study.owner import retire
 from metaloop.study.store import Store
-
-_log = logging.getLogger("metaloop")
 
 
 def minimize(
-    objective: Callable[[Any], Any],
+    objective: Callable[[Any], Any] | str,
     space: Space | Any,
     *,
     budget: int | None = None,
@@ -33,6 +32,8 @@ def minimize(
     optimizer: AnyOptimizer | str | None = None,
     seed: int | None = None,
     noisy: bool | None = None,
+    workers: int | None = None,
+    timeout: float | None = None,
     start: Sequence[Mapping[str, Any]] = (),
     store: str | Path | Store | None = None,
     name: str = "study",
@@ -48,8 +49,9 @@ def minimize(
 
     Args:
         objective: takes a configuration as a dict (or, for bounds, a vector of shape (dim,)) and returns a number,
-            or a dict with `value` and optionally `constraints` (violated where > 0), `fidelity` and `cost`. If it
-            raises, or returns no finite number, its trial fails and the run goes on.
+            or a dict with `value` and optionally `constraints` (violated where > 0), `fidelity` and `cost`; or a
+            generator that yields such dicts at growing fidelity. If it raises, or returns no finite number, its trial
+            fails and the run goes on. An import path "package.module:function" names one.
         space: a Space, or scipy-style bounds.
         budget: number of trials, those already in the study included; 100 if neither `seconds` nor `target` is given.
         seconds: stop after the trial that ends past this many seconds of wall-clock time.
@@ -57,6 +59,9 @@ def minimize(
         optimizer: a recipe, e.g. ``CMAES(sigma0=0.2)``, or its name; default ``Auto()``.
         seed: of every random choice; 0 if not given. The same seed and values ask the same points.
         noisy: whether equal configurations may give different values; None to judge by repeated ones.
+        workers: number of processes that evaluate at the same time, one BLAS thread each (unless OMP_NUM_THREADS and
+            the like are set); None for this process. One that dies fails its trial and is replaced.
+        timeout: seconds a trial may take, in a process of its own; it fails then, and all it started is ended.
         start: configurations to try first.
         store: where the study is kept: None for memory, a path or "sqlite:///FILE"; an existing study is continued.
         name: the study's name in the store.
@@ -64,18 +69,19 @@ def minimize(
         progress: show a line of progress; None for "on a terminal".
 
     Returns:
-        the result; `result.status` says how the run ended. The first Ctrl-C lets the running trial end and returns.
+        the result; `result.status` says how the run ended. The first Ctrl-C lets running trials end and returns.
 
     Raises:
         InputError: an argument that cannot be used.
         StoreError: a store that cannot be used.
-        KeyboardInterrupt: at the second Ctrl-C; the running trial stays to be taken up by a later run.
+        RunError: worker processes do not start.
+        KeyboardInterrupt: at the second Ctrl-C; the running trials stay to be taken up by a later run.
     """
-    return _run(objective, space, False, budget, seconds, target, optimizer, seed, noisy, start, store, name, callback,
-                progress)  # fmt: skip
+    return _run(objective, space, False, budget, seconds, target, optimizer, seed, noisy, workers, timeout,
+                start, store, name, callback, progress)  # fmt: skip
 
 
-def maximize(objective: Callable[[Any], Any], space: Space | Any, **options: Any) -> Result:
+def maximize(objective: Callable[[Any], Any] | str, space: Space | Any, **options: Any) -> Result:
     """`minimize` with the sign turned: the largest value is the best; `target` is reached from below."""
     names = (
         "budget",
@@ -84,6 +90,8 @@ def maximize(objective: Callable[[Any], Any], space: Space | Any, **options: Any
         "optimizer",
         "seed",
         "noisy",
+        "workers",
+        "timeout",
         "start",
         "store",
         "name",
@@ -98,7 +106,7 @@ def maximize(objective: Callable[[Any], Any], space: Space | Any, **options: Any
 
 
 def _run(
-    objective: Callable[[Any], Any],
+    objective: Callable[[Any], Any] | str,
     space: Any,
     maximize: bool,
     budget: int | None,
@@ -107,55 +115,41 @@ def _run(
     optimizer: AnyOptimizer | str | None,
     seed: int | None,
     noisy: bool | None,
+    workers: int | None,
+    timeout: float | None,
     start: Sequence[Mapping[str, Any]],
     store: str | Path | Store | None,
     name: str,
     callback: Callable[[Trial], Any] | None,
     progress: bool | None,
 ) -> Result:
-    if not callable(objective):
-        raise refuse("objective", objective, "a function of a configuration")
+    function = imported(objective) if isinstance(objective, str) else objective
+    if not callable(function):
+        raise refuse("objective", objective, "a function of a configuration, or 'package.module:function'")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, (int, np.integer)) or workers < 1):
+        raise refuse("workers", workers, "a whole number of processes, at least 1, or None")
+    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+        raise refuse("timeout", timeout, "a number of seconds greater than 0")
     budget = _check_budget(budget, seconds, target)
     study = Study(store, name=name, space=space, seed=seed, optimizer=optimizer, maximize=maximize, budget=budget)
-    sign = -1.0 if maximize else 1.0
-    limit = math.inf if budget is None else budget
-    begun = time.monotonic()
-    waiting = study.running  # what a run that died left behind
-    if not study.trials:
-        waiting = [study.ask(config=c) for c in start]
-    done = [t for t in study.trials if t.state is not TrialState.RUNNING]
-    finished = len(done)
-    best = min((sign * t.value for t in done if not math.isnan(t.value)), default=math.nan)
-    line = Progress(progress)
-    status = ""
-    with Interruptible() as interrupt:
-        try:
-            while not status:
-                if target is not None and best <= sign * target:
-                    status = f"The target {target:g} was reached after {finished} trials."
-                elif finished >= limit:
-                    status = f"The budget of {budget} trials was used."
-                elif seconds is not None and time.monotonic() - begun >= seconds:
-                    status = f"The {seconds:g} s were used, after {finished} trials."
-                elif interrupt.requested:
-                    status = f"Interrupted after {finished} trials."
-                else:
-                    found = [waiting.pop(0)] if waiting else study.ask_many(1)
-                    if not found:
-                        status = f"{type(study.optimizer).__name__} had nothing left to try after {finished} trials."
-                        continue
-                    returned, error = evaluate(objective, found[0], vector=study.vector)
-                    trial = study.tell(found[0], returned, error=error)
-                    finished += 1
-                    if trial.state is TrialState.FAILED:
-                        _log.info("trial %d failed: %s", trial.number, (trial.error or "").strip().splitlines()[-1])
-                    elif trial.observation and trial.observation.violation == 0:
-                        best = float(np.fmin(best, sign * trial.value))
-                    if callback is not None:
-                        callback(trial)
-                    line.update(finished, budget, sign * best)
-        finally:
-            line.close()
+    limits = Limits(budget, seconds, target)
+    try:
+        with study.transaction():
+            waiting = study.take_up() if study.trials else [study.ask(config=c) for c in start]
+        if workers is None and timeout is None:
+            evaluator: Evaluator = Here(function, vector=study.vector, report=study.report)
+        else:
+            slots = 1 if workers is None else int(workers)
+            evaluator = Workers(function, slots, vector=study.vector, report=study.report, timeout=timeout)
+        line = Progress(progress)
+        with Interruptible() as interrupt:
+            try:
+                status = drive(study, evaluator, limits, waiting, callback, line, interrupt)
+            finally:
+                line.close()
+                evaluator.close()
+    finally:
+        retire(study.owner)  # what still runs now is there to be taken up
     return study.result(status, noisy=noisy)
 
 

@@ -7,15 +7,18 @@ events after it; a live ask or tell applies one more. So a killed run, resumed, 
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metaloop import registry
-from metaloop.errors import InputError, StoreError, nearest, refuse
+from metaloop.errors import InputError, nearest, refuse
 from metaloop.optimizers.protocol import (
     PENDING,
     RELEASED,
@@ -24,14 +27,17 @@ from metaloop.optimizers.protocol import (
     Observation,
     ReadsBudget,
     Status,
+    Stops,
 )
 from metaloop.optimizers.random import RandomSearch
-from metaloop.optimizers.state import dump, load
+from metaloop.optimizers.state import dump
 from metaloop.recipe import from_data, is_recipe, to_data
-from metaloop.space import Array, Space
+from metaloop.space import Space
 from metaloop.study.assurance import Assurance
+from metaloop.study.fold import Fold, write_observation
 from metaloop.study.incumbent import Incumbent, incumbent
 from metaloop.study.outcome import outcome
+from metaloop.study.owner import alive, new_owner, retire
 from metaloop.study.result import Result
 from metaloop.study.store import Event, Store, open_store
 from metaloop.study.trial import Trial, TrialState
@@ -58,6 +64,9 @@ class Study:
         optimizer: a recipe or its name; default `Auto()`, or what the study was created with.
         maximize: values are to be maximized.
         budget: number of trials planned, for optimizers that plan ahead.
+
+    Attributes:
+        owner: who evaluates the trials that are asked here, as the store names it.
 
     Raises:
         InputError: no such study and no space, or a space, seed, optimizer or direction other than the study's.
@@ -116,8 +125,13 @@ class Study:
         self._check("seed", None if seed is None else seed == self.seed, self.seed)
         self._check("maximize", None if maximize is None else maximize == self.maximize, self.maximize)
         self.optimizer: AnyOptimizer = self._optimizer(recipe)
-        self._state: Any = None
-        self._reset()
+        self._lock = threading.RLock()
+        self._inside = self._stale = False
+        self._unsaved: list[Event] = []
+        self._tells, self._snapshot_every = 0, 1
+        self.owner = new_owner()
+        weakref.finalize(self, retire, self.owner)
+        self._fold: Fold = self._reset()
 
     def _check(self, what: str, agrees: bool | None, holds: object) -> None:
         if agrees is False:
@@ -158,29 +172,59 @@ class Study:
         """At most n new trials, chosen together; fewer when the optimizer has nothing left to try."""
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise refuse("n", n, "a whole number of at least 1")
-        with self._writing():
-            rows, self._state = self.optimizer.ask(self._state, int(n))
+        with self.transaction():
+            rows = self._fold.ask(int(n))
             configs = self.space.decode(rows) if len(rows) else []
-            first, now = len(self._trials), time.time()
-            events = [
-                Event("ask", first + i, now, {"config": c, "of": int(n), "index": i}, row.tobytes())
-                for i, (c, row) in enumerate(zip(configs, rows, strict=True))
-            ]
-            trials = [Trial(e.trial, c, row, started=now) for e, c, row in zip(events, configs, rows, strict=True)]
-            self._record(events, trials)
-        return trials
+            first, now = len(self._fold.trials), time.time()
+            for i, (config, row) in enumerate(zip(configs, rows, strict=True)):
+                data = {"config": config, "of": int(n), "index": i, "owner": self.owner}
+                trial = Trial(first + i, config, row, owner=self.owner, started=now)
+                self._record(Event("ask", trial.number, now, data, row.tobytes()), trial)
+            return self._fold.trials[first:]
 
     def _ask_own(self, config: Mapping[str, Any]) -> Trial:
         row = self.space.encode(config)
         if not self.space.allowed(row)[0]:
             raise refuse("config", dict(config), "a combination that is not forbidden")
-        with self._writing():
-            self._state = self.optimizer.tell(self._state, row, [PENDING])
+        with self.transaction():
+            self._fold.tell(row[0], PENDING)
             now = time.time()
-            trial = Trial(len(self._trials), self.space.decode(row)[0], row[0], source="user", started=now)
-            event = Event("ask", trial.number, now, {"config": trial.config, "own": True}, row.tobytes())
-            self._record([event], [trial])
+            decoded = self.space.decode(row)[0]
+            trial = Trial(len(self._fold.trials), decoded, row[0], source="user", owner=self.owner, started=now)
+            data = {"config": decoded, "own": True, "owner": self.owner}
+            self._record(Event("ask", trial.number, now, data, row.tobytes()), trial)
         return trial
+
+    def report(self, trial: Trial | int, value: Any) -> bool:
+        """An intermediate value at a growing fidelity.
+
+        It is stored with the next ask or tell. Of a trial that is run a second time, after a crash, only what is new
+        counts. An optimizer that does not stop evaluations is told nothing.
+
+        Args:
+            trial: as `ask` gave it, or its number.
+            value: a dict with `value` and `fidelity` in (0, 1].
+
+        Returns:
+            whether the evaluation should end now: tell its latest value then.
+
+        Raises:
+            InputError: a trial that is not running, or a value that cannot be used.
+        """
+        if not isinstance(self.optimizer, Stops):
+            return False
+        seen, reason = outcome(value)
+        if reason is not None:
+            raise InputError(reason)
+        with self._lock:
+            found = self._running(trial)
+            last = found.reports[-1].fidelity if found.reports else 0.0
+            if last < seen.fidelity < 1.0:
+                report = dataclasses.replace(seen, status=Status.RUNNING)
+                self._fold.tell(found.row, report)
+                event = Event("report", found.number, time.time(), write_observation(report))
+                self._record(event, dataclasses.replace(found, reports=(*found.reports, report)))
+            return self.optimizer.stop(self._fold.state, found.row)
 
     def tell(self, trial: Trial | int, value: Any, *, error: str | None = None) -> Trial:
         """What came back, written down before the finished trial is returned.
@@ -208,38 +252,62 @@ class Study:
 
     def add(self, config: Mapping[str, Any], value: Any) -> Trial:
         """A result from elsewhere: a configuration of your own with what came back."""
-        return self.tell(self._ask_own(config), value)
+        with self.transaction():
+            return self.tell(self._ask_own(config), value)
+
+    def take_up(self) -> list[Trial]:
+        """The running trials whose process is gone; from now on they are this study's to evaluate."""
+        taken = []
+        with self.transaction():
+            for number in list(self._fold.running):
+                left = self._fold.trials[number]
+                if not alive(left.owner):
+                    taken.append(dataclasses.replace(left, owner=self.owner))
+                    self._record(Event("take", number, time.time(), {"owner": self.owner}), taken[-1])
+        return taken
 
     def _finish(self, trial: Trial | int, state: TrialState, seen: Observation, reason: str | None) -> Trial:
-        number = trial.number if isinstance(trial, Trial) else trial
-        with self._writing():
-            found = self._trials[number] if 0 <= number < len(self._trials) else None
-            if found is None:
-                raise refuse("trial", number, f"the number of one of the {len(self._trials)} trials of this study")
-            if found.state is not TrialState.RUNNING:
-                raise refuse("trial", number, f"a running one; this one is {found.state} with value {found.value}")
-            self._state = self.optimizer.tell(self._state, found.row[None], [self._signed(seen)])
+        with self.transaction():
+            found = self._running(trial)
+            self._fold.tell(found.row, seen)
             now = time.time()
-            data = {"state": str(state), **_as_data(seen), **({"error": reason} if reason else {})}
+            data = {"state": str(state), **write_observation(seen), **({"error": reason} if reason else {})}
             done = dataclasses.replace(found, state=state, observation=seen, error=reason, ended=now)
-            self._record([Event("tell", number, now, data)], [done], self._snapshot())
+            self._record(Event("tell", found.number, now, data), done)
+            self._tells += 1
         return done
 
-    def _signed(self, seen: Observation) -> Observation:
-        return dataclasses.replace(seen, values=tuple(-v for v in seen.values)) if self.maximize else seen
+    def _running(self, trial: Trial | int) -> Trial:
+        number, trials = trial.number if isinstance(trial, Trial) else trial, self._fold.trials
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number < len(trials):
+            raise refuse("trial", number, f"the number of one of the {len(trials)} trials of this study")
+        found = trials[number]
+        if found.state is not TrialState.RUNNING:
+            raise refuse("trial", number, f"a running one; this one is {found.state} with value {found.value}")
+        return found
 
     # --- what happened -----------------------------------------------------------------------------------------
 
     @property
     def trials(self) -> list[Trial]:
         """Every trial so far, by number, those of other processes included."""
-        self._catch_up()
-        return list(self._trials)
+        return list(self._current().trials)
 
     @property
     def running(self) -> list[Trial]:
         """The trials that were asked and not yet told."""
-        return [t for t in self.trials if t.state is TrialState.RUNNING]
+        fold = self._current()
+        return [fold.trials[number] for number in fold.running]
+
+    def state_of(self, trial: Trial) -> TrialState:
+        """What has become of a trial by now."""
+        return self._current().trials[trial.number].state
+
+    @property
+    def finished(self) -> int:
+        """How many trials are not running any more, those of other processes included."""
+        fold = self._current()
+        return len(fold.trials) - len(fold.running)
 
     def incumbent(self, noisy: bool | None = None) -> Incumbent | None:
         """The best configuration as an estimate, or None while no trial has succeeded; see `study.incumbent`."""
@@ -271,119 +339,111 @@ class Study:
     def why(self, best: Incumbent | None = None, status: str = "") -> Why:
         """The optimizer's decisions so far and what else to know, in sentences."""
         best = best or self.incumbent()
-        trials = self._trials
+        trials = self._fold.trials
         notes = [f"The optimizer is {self.optimizer!r}, seed {self.seed}."]
         failed = [t for t in trials if t.state is TrialState.FAILED]
         if failed:
             last = (failed[-1].error or "no reason given").strip().splitlines()[-1]
             notes.append(f"{len(failed)} of {len(trials)} trials failed; the last one: {last}")
-        if self._diverged:
+        if self._fold.diverged:
             notes.append(
-                f"On opening, {self._diverged} stored points differed from what would be asked now; "
+                f"On opening, {self._fold.diverged} stored points differed from what would be asked now; "
                 "the stored ones hold."
             )
         if best:
             notes.append(best.note)
         notes += [str(self.assurance)] if self.assurance.independent else []
         notes += [status] if status else []
-        decisions = self.optimizer.decisions(self._state) if isinstance(self.optimizer, Explains) else ()
+        decisions = self.optimizer.decisions(self._fold.state) if isinstance(self.optimizer, Explains) else ()
         return Why(decisions, tuple(notes))
 
     @property
     def assurance(self) -> Assurance:
         """What the independent trials guarantee: only those of `RandomSearch` are independent of all others."""
-        finished = [t for t in self._trials if t.source == "optimizer" and t.state is not TrialState.RUNNING]
+        finished = [t for t in self._fold.trials if t.source == "optimizer" and t.state is not TrialState.RUNNING]
         independent = isinstance(self.optimizer, RandomSearch)
         return Assurance(sum(t.state is not TrialState.RELEASED for t in finished) if independent else 0)
 
-    # --- the fold ----------------------------------------------------------------------------------------------
+    # --- events ------------------------------------------------------------------------------------------------
 
-    def _reset(self) -> None:
-        """Start again from what is stored."""
-        self._stale = False
-        self._trials: list[Trial] = []
-        self._cursor = 0
-        self._diverged = 0
-        self._asked: Array = np.empty((0, self.space.dim))
-        self._since_snapshot, self._snapshot_every = 0, 1
-        self._state = self.optimizer.init(self.space, self.seed)
-        self._restored = 0
-        snapshot = self.store.state(self.name)
-        if snapshot is not None:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A block whose asks and tells are stored together, in one durable commit, or not at all.
+
+        Blocks may nest; the outermost stores. After an error the study is folded again from what is stored.
+        """
+        with self._lock:
+            if self._inside:
+                yield
+                return
+            before = len(self._unsaved)
             try:
-                self._state = load(snapshot[1], self.space)
-                self._restored = snapshot[0]
-            except StoreError:
-                # A state of another version: all events are replayed instead, which needs nothing but them.
-                self._state = self.optimizer.init(self.space, self.seed)
-        self._catch_up()
+                with self.store.transaction():
+                    self._catch_up()
+                    before = len(self._unsaved)
+                    self._inside = True
+                    yield
+                    self._save()
+            except InputError:
+                self._stale |= len(self._unsaved) > before
+                raise
+            except BaseException:
+                self._stale = True
+                raise
+            finally:
+                self._inside = False
+
+    def _record(self, event: Event, trial: Trial) -> None:
+        """An event that is already applied to the optimizer, and its trial; stored when the transaction ends."""
+        self._unsaved.append(event)
+        self._fold.put(trial)
+
+    def _save(self) -> None:
+        if not self._unsaved:
+            return
+        state = None
+        if self.store.durable and self._tells >= self._snapshot_every:
+            state = dump(self._fold.state)
+            self._tells, self._snapshot_every = 0, min(_MOST_REPLAYED, 1 + len(state) // _SNAPSHOT_BYTES)
+        stored = self.store.append(self.name, self._unsaved, state)
+        self._fold.cursor = stored[-1].id
+        self._unsaved = []
 
     def _catch_up(self) -> None:
         """Apply the events that are not applied yet: all of them on opening, those of other processes later."""
         if self._stale:
             self._reset()
             return
-        events = self.store.events(self.name, self._cursor)
-        if not events:
-            return
-        asks = [e for e in events if e.kind == "ask"]
-        rows = np.frombuffer(b"".join(e.point for e in asks), dtype="<f8").reshape(len(asks), self.space.dim).copy()
-        configs = dict(zip((e.trial for e in asks), zip(self.space.decode(rows), rows, strict=True), strict=True))
-        for e in events:
-            if e.kind == "ask":
-                config, row = configs[e.trial]
-                source = "user" if e.data.get("own") else "optimizer"
-                self._trials.append(Trial(e.trial, config, row, source=source, started=e.time))
-                if e.id > self._restored:
-                    self._replay_ask(e, row)
-            else:
-                found, seen = self._trials[e.trial], _from_data(e.data)
-                state = TrialState(e.data["state"])
-                self._trials[e.trial] = dataclasses.replace(
-                    found, state=state, observation=seen, error=e.data.get("error"), ended=e.time
-                )
-                if e.id > self._restored:
-                    self._state = self.optimizer.tell(self._state, found.row[None], [self._signed(seen)])
-            self._cursor = e.id
+        events = self.store.events(self.name, self._fold.cursor)
+        if events and self._unsaved:
+            # Others were first: reports that only this process knew of come after, and the state with them.
+            self.store.append(self.name, self._unsaved, None)
+            self._reset()
+        elif events:
+            self._fold.replay(events)
 
-    def _replay_ask(self, e: Event, row: Array) -> None:
-        if e.data.get("own"):
-            self._state = self.optimizer.tell(self._state, row[None], [PENDING])
-            return
-        index = e.data["index"]
-        if index == 0:
-            self._asked, self._state = self.optimizer.ask(self._state, e.data["of"])
-        recomputed = self._asked[index] if index < len(self._asked) else None
-        if recomputed is None or recomputed.tobytes() != row.tobytes():
-            self._diverged += 1
-            if recomputed is not None:
-                self._state = self.optimizer.tell(self._state, recomputed[None], [RELEASED])
-            self._state = self.optimizer.tell(self._state, row[None], [PENDING])
+    def _reset(self) -> Fold:
+        """Fold everything that is stored."""
+        self._stale, self._unsaved = False, []
+        self._tells, self._snapshot_every = 0, 1
+        snapshot = self.store.state(self.name)
+        self._fold = Fold(self.space, self.optimizer, self.seed, self.maximize, snapshot)
+        self._fold.replay(self.store.events(self.name))
+        return self._fold
 
-    def _writing(self) -> _Writing:
-        return _Writing(self)
-
-    def _record(self, events: list[Event], trials: list[Trial], state: bytes | None = None) -> None:
-        """Store events that are already applied to the optimizer, and their trials."""
-        stored = self.store.append(self.name, events, state)
-        for trial in trials:
-            if trial.number == len(self._trials):
-                self._trials.append(trial)
-            else:
-                self._trials[trial.number] = trial
-        if stored:
-            self._cursor = stored[-1].id
-
-    def _snapshot(self) -> bytes | None:
-        self._since_snapshot += 1
-        if not self.store.durable or self._since_snapshot < self._snapshot_every:
-            return None
-        data = dump(self._state)
-        self._since_snapshot, self._snapshot_every = 0, min(_MOST_REPLAYED, 1 + len(data) // _SNAPSHOT_BYTES)
-        return data
+    def _current(self) -> Fold:
+        """The fold of everything that is stored by now, and of what this process has not stored yet."""
+        with self._lock:
+            if self._unsaved and not self._inside:
+                with self.transaction():
+                    pass
+            elif not self._inside:
+                self._catch_up()
+            return self._fold
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store and of the trials that are still running here: a later run takes them up."""
+        retire(self.owner)
         self.store.close()
 
     def __enter__(self) -> Study:
@@ -393,28 +453,7 @@ class Study:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Study {self.name!r}: {len(self._trials)} trials, {type(self.optimizer).__name__}>"
-
-
-class _Writing:
-    """A store transaction around one change; after a failure the study is folded again from what is stored."""
-
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._transaction = study.store.transaction()
-
-    def __enter__(self) -> None:
-        self._transaction.__enter__()
-        self._study._catch_up()
-
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
-        try:
-            self._transaction.__exit__(kind, error, trace)
-        except BaseException:
-            self._study._stale = True
-            raise
-        if kind is not None and not issubclass(kind, InputError):
-            self._study._stale = True
+        return f"<Study {self.name!r}: {len(self._fold.trials)} trials, {type(self.optimizer).__name__}>"
 
 
 def find_optimizer(optimizer: AnyOptimizer | str) -> AnyOptimizer:
@@ -431,24 +470,3 @@ def find_optimizer(optimizer: AnyOptimizer | str) -> AnyOptimizer:
     if missing or not is_recipe(optimizer):
         raise refuse("optimizer", optimizer, "a name, or a frozen dataclass with init, ask and tell")
     return optimizer
-
-
-def _as_data(seen: Observation) -> dict[str, Any]:
-    data: dict[str, Any] = {"values": list(seen.values)} if seen.values else {}
-    if seen.constraints:
-        data["constraints"] = list(seen.constraints)
-    if seen.fidelity != 1.0:
-        data["fidelity"] = seen.fidelity
-    if seen.cost is not None:
-        data["cost"] = seen.cost
-    return {**data, "status": str(seen.status)}
-
-
-def _from_data(data: Mapping[str, Any]) -> Observation:
-    return Observation(
-        tuple(data.get("values", ())),
-        tuple(data.get("constraints", ())),
-        data.get("fidelity", 1.0),
-        data.get("cost"),
-        Status(data["status"]),
-    )

@@ -30,8 +30,10 @@ class Trial:
         row: the same as a canonical row of the unit cube, shape (dim,).
         state: running, complete, failed or released (given up unevaluated).
         observation: what came back, with the objective's own sign; None while running.
+        reports: intermediate values at growing fidelity, with the objective's own sign.
         error: why it failed, with the traceback if there was one.
         source: "optimizer", or "user" for a configuration that was given.
+        owner: who evaluates it (see `study.owner`).
         started, ended: seconds since the epoch.
     """
 
@@ -40,8 +42,10 @@ class Trial:
     row: Array = field(repr=False, compare=False)
     state: TrialState = TrialState.RUNNING
     observation: Observation | None = None
+    reports: tuple[Observation, ...] = ()
     error: str | None = None
     source: str = "optimizer"
+    owner: str = ""
     started: float = math.nan
     ended: float = math.nan
 

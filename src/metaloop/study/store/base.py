@@ -16,7 +16,7 @@ class Event:
     """One thing that happened to a trial.
 
     Attributes:
-        kind: "ask", "tell" or "release".
+        kind: "ask", "take" (its evaluation is taken up by another owner), "report" (an intermediate value) or "tell".
         trial: the trial's number.
         time: seconds since the epoch, for people; no decision reads it.
         data: plain JSON data.

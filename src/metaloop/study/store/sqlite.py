@@ -160,6 +160,8 @@ class SQLiteStore:
                 (study, e.trial, json.dumps(e.data["config"]), e.time),
             )
             return
+        if e.kind != "tell":
+            return
         values = e.data.get("values") or [None]
         self._db.execute(
             "UPDATE trial SET state = ?, value = ?, ended = ?, error = ? WHERE study = ? AND number = ?",
