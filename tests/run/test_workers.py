@@ -85,7 +85,7 @@ def test_a_late_trial_is_ended_with_everything_it_started(tmp_path):
         ]
         (tmp_path / f"{c['x']}").write_text(" ".join(str(p.pid) for p in children))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(60)
+        return time.sleep(60)
 
     result = run(objective, ["ok", "late"], budget=6, timeout=0.7, seed=1)
     assert "it took longer than 0.7 s" in errors(result, "late")[0]
