@@ -13,8 +13,10 @@ if TYPE_CHECKING:
         DifferentialEvolution,
         GaussianProcess,
         GridSearch,
+        Hyperband,
         RandomSearch,
         Sobol,
+        SuccessiveHalving,
     )
     from metaloop.optimizers.ask_tell import AskTell
     from metaloop.optimizers.protocol import Decision, Observation
@@ -38,6 +40,7 @@ _HOME = {
     "Float": "space",
     "GaussianProcess": "optimizers.gaussian_process",
     "GridSearch": "optimizers.grid",
+    "Hyperband": "optimizers.successive_halving",
     "InputError": "errors",
     "Int": "space",
     "Observation": "optimizers.protocol",
@@ -45,6 +48,7 @@ _HOME = {
     "Result": "study",
     "RunError": "errors",
     "Sobol": "optimizers.sobol",
+    "SuccessiveHalving": "optimizers.successive_halving",
     "Space": "space",
     "StoreError": "errors",
     "Study": "study",
@@ -62,6 +66,7 @@ __all__ = [  # noqa: RUF022 - grouped as a reader meets them
     "Space", "Float", "Int", "Categorical", "Choice",
     "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
     "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol",
+    "SuccessiveHalving", "Hyperband",
     "tune", "tunable", "space_of", "configure",
     "Observation", "Decision", "InputError", "RunError", "StoreError",
     "landscape", "optimizers", "space", "study", "testing",

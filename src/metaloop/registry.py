@@ -18,8 +18,10 @@ _TABLES: dict[str, dict[str, str]] = {
         "DifferentialEvolution": "metaloop.optimizers.differential_evolution:DifferentialEvolution",
         "GaussianProcess": "metaloop.optimizers.gaussian_process:GaussianProcess",
         "GridSearch": "metaloop.optimizers.grid:GridSearch",
+        "Hyperband": "metaloop.optimizers.successive_halving:Hyperband",
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
+        "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",
     },
     "systems": {},
 }

@@ -105,8 +105,21 @@ def test_tune_from_a_file_with_options_over_it(tmp_path, capfd, monkeypatch):
     assert main([*arguments, "--", "echo", "{x}"]) == 0
     data = json.loads(capfd.readouterr().out)
     assert data["value"] == data["config"]["x"]
-    assert main([*arguments, "--timeout", "3"]) == 2
-    assert "timeout" in capfd.readouterr().err
+    # In worker processes, which may be ended; what they print is kept from the JSON, too.
+    assert main([*arguments, "--workers", "2", "--timeout", "30"]) == 0
+    captured = capfd.readouterr()
+    assert json.loads(captured.out)["trials"] == 3
+    assert captured.err.count("noise") == 3
+
+
+def test_tune_a_program_in_parallel(capsys):
+    code = "import sys, time; time.sleep(0.3); print(sys.argv[1])"
+    arguments = [*PARAMETERS, "--budget", "6", "--optimizer", "RandomSearch", "--workers", "3", "--json"]
+    assert main(["tune", *arguments, "--", sys.executable, "-c", code, "{x}"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["value"] == data["config"]["x"]
+    assert data["states"] == {"complete": 6}
+    assert main(["tune", *PARAMETERS, "--workers", "0", "--", "true"]) == 2
 
 
 @pytest.mark.parametrize(

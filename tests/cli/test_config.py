@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from metaloop import CMAES, Categorical, Choice, Float, InputError, Int, Space
@@ -98,23 +96,6 @@ def test_a_file_that_is_missing_or_no_text(tmp_path):
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not TOML"):
         config.read(tmp_path / "b.toml")
-
-
-def test_objectives_by_import_path(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "objective_of_a_test.py").write_text("def f(c):\n    return c['x']\nclass K:\n    g = f\nn = 3\n")
-    (tmp_path / "broken_module_of_a_test.py").write_text("1/0")
-    assert config.objective("objective_of_a_test:f", tmp_path)({"x": 2}) == 2
-    assert config.objective("objective_of_a_test:K.g", tmp_path)({"x": 2}) == 2
-    for path, says in (
-        ("objective_of_a_test", "package.module:function"),
-        ("objective_of_a_test:F", "did you mean 'f'"),
-        ("objective_of_a_test:n", "function"),
-        ("no_such_module_of_a_test:f", "cannot be imported"),
-        ("broken_module_of_a_test:f", "ZeroDivisionError"),
-    ):
-        with pytest.raises(InputError, match=says):
-            config.objective(path, tmp_path)
 
 
 def test_the_example_in_the_module_is_one(tmp_path):

@@ -185,3 +185,42 @@ def test_bounds_give_vectors_back():
 def test_bad_arguments_are_refused(arguments, says):
     with pytest.raises(InputError, match=says):
         Study(**arguments)
+
+
+def test_a_transaction_is_one_commit_or_nothing(store):
+    study = Study(store, space=SPACE, optimizer=CMAES())
+    first = study.ask()
+    count = len(study.store.events("study"))
+    with study.transaction():
+        study.tell(first, 1.0)
+        second = study.ask()
+        assert [t.number for t in study.running] == [1]
+        assert len(study.store.events("study")) == count  # nothing before the end
+    assert [e.kind for e in study.store.events("study")] == ["ask", "tell", "ask"]
+
+    def both():
+        with study.transaction():
+            study.tell(second, 2.0)
+            study.tell(first, 3.0)
+
+    with pytest.raises(InputError, match="a running one"):
+        both()
+    assert study.trials[1].state is TrialState.RUNNING
+    assert study.tell(1, 2.5).value == 2.5
+    assert [t.value for t in study.trials] == [1.0, 2.5]
+
+
+def test_an_error_in_a_transaction_leaves_the_optimizer_as_it_was(store):
+    study, twin = (Study(s, space=SPACE, optimizer=CMAES()) for s in (store, None))
+    for s in (study, twin):
+        for _ in range(5):
+            s.add(s.ask().config, 0.5)
+
+    def interrupted():
+        with study.transaction():
+            study.ask_many(3)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
+    assert [t.config for t in study.ask_many(4)] == [t.config for t in twin.ask_many(4)]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from metaloop.errors import InputError, StoreError
+from metaloop.errors import InputError, RunError, StoreError
 
 BAD_INPUT = 2
 _COMMANDS = ("tune", "show", "why", "export", "systems")  # modules, each with an `add(app)`, in the order of the help
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given, program = given[:at], given[at + 1 :]
     try:
         code = _app()(args=given, prog_name="metaloop", standalone_mode=False, obj={"program": program})
-    except (InputError, StoreError) as error:
+    except (InputError, RunError, StoreError) as error:
         return _refused(str(error))
     except Ended as ended:
         return ended.code

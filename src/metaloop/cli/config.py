@@ -2,7 +2,7 @@
 
 ```toml
 command = ["python", "train.py", "--lr", "{lr}"]     # or: objective = "package.module:function"
-budget = 50              # also: seconds, target, maximize, seed, store, name, noisy, timeout (of a trial)
+budget = 50              # also: seconds, target, maximize, seed, store, name, noisy, workers, timeout
 optimizer = { name = "CMAES", sigma0 = 0.2 }         # or: optimizer = "CMAES"
 forbidden = ["low >= high", { kernel = "poly", degree = [4, 5] }]
 
@@ -19,10 +19,8 @@ shape  = "cat(round,square)"                         # or as on the command line
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +45,7 @@ _KEYS: dict[str, tuple[tuple[type, ...], str]] = {
     "store": ((str,), "a path or a store URL"),
     "name": ((str,), "a string"),
     "noisy": ((bool,), "true or false"),
+    "workers": ((int,), "a whole number of processes"),
     "timeout": (_NUMBER, "a number of seconds a trial may take"),
 }
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -74,6 +73,7 @@ class Settings:
     store: str | None = None
     name: str | None = None
     noisy: bool | None = None
+    workers: int | None = None
     timeout: float | None = None
     folder: Path = Path()
 
@@ -203,30 +203,6 @@ def recipe(value: Any) -> Any:
         return kind(**settings)
     except TypeError as error:
         raise InputError(f"optimizer {value['name']}: {error}") from None
-
-
-def objective(path: str, folder: Path) -> Callable[[Any], Any]:
-    """The function that an import path ``package.module:function`` names; `folder` is searched first.
-
-    Raises:
-        InputError: a path of another form, or nothing callable there.
-    """
-    module_name, colon, attribute = path.partition(":")
-    if not colon or not module_name or not attribute:
-        raise refuse("objective", path, "'package.module:function'")
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything while it is imported
-        raise InputError(f"objective {path!r} cannot be imported: {type(error).__name__}: {error}") from None
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise InputError(f"objective {path!r}: {module_name} has no {attribute!r}{nearest(part, dir(found))}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise refuse(f"objective {path!r}", found, "a function of a configuration")
-    return found  # type: ignore[no-any-return]
 
 
 def _hashable(value: Any) -> Any:

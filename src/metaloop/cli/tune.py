@@ -21,6 +21,7 @@ from metaloop.cli.parameters import parse_all
 from metaloop.errors import InputError
 from metaloop.run import maximize as maximize_
 from metaloop.run import minimize
+from metaloop.run.objective import imported
 from metaloop.study import Result, TrialState
 from metaloop.study.store import Store, open_store
 
@@ -69,6 +70,7 @@ def tune(
         str | None, typer.Option(metavar="URL", help="Keep the study in a file; continue it if it exists.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The study's name in the store.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time, each in a process; default: one.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds a trial may take.")] = None,
     noisy: Annotated[
         bool | None,
@@ -94,6 +96,7 @@ def tune(
         "seed": seed,
         "store": store,
         "name": name,
+        "workers": workers,
         "timeout": timeout,
         "noisy": noisy,
     }
@@ -132,9 +135,7 @@ def _run(settings: config.Settings, quiet: bool) -> Result:
         if settings.command is not None:
             objective = Command(settings.command, space, timeout=settings.timeout)
         elif settings.objective is not None:
-            if settings.timeout is not None:
-                raise InputError("timeout applies to programs only: a Python function cannot be ended from outside")
-            objective = config.objective(settings.objective, settings.folder)
+            objective = imported(settings.objective, settings.folder)
         else:
             raise InputError("there is nothing to run: write the program after `--`, or give a CONFIG.toml")
         with ended_by_signals():
@@ -147,6 +148,8 @@ def _run(settings: config.Settings, quiet: bool) -> Result:
                 optimizer=settings.optimizer,
                 seed=settings.seed,
                 noisy=settings.noisy,
+                workers=settings.workers,
+                timeout=None if settings.command is not None else settings.timeout,  # a program minds its own
                 store=store,
                 name=name,
                 progress=False if quiet else None,

@@ -13,8 +13,18 @@ if TYPE_CHECKING:
     from metaloop.optimizers.grid import GridSearch
     from metaloop.optimizers.random import RandomSearch
     from metaloop.optimizers.sobol import Sobol
+    from metaloop.optimizers.successive_halving import Hyperband, SuccessiveHalving
 
-__all__ = ["CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
+__all__ = [
+    "CMAES",
+    "DifferentialEvolution",
+    "GaussianProcess",
+    "GridSearch",
+    "Hyperband",
+    "RandomSearch",
+    "Sobol",
+    "SuccessiveHalving",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -145,7 +145,8 @@ def _told(study: Study, trial: Trial, returned: Any, error: str | None) -> Trial
 
 def _counts(trial: Trial) -> bool:
     """Whether a trial can be the best."""
-    return trial.observation is not None and not math.isnan(trial.value) and trial.observation.violation == 0
+    seen = trial.observation
+    return seen is not None and not math.isnan(seen.value) and seen.violation == 0 and seen.fidelity == 1
 
 
 def _status(limits: Limits, finished: int, best: float, sign: float, seconds: float, interrupted: bool) -> str:

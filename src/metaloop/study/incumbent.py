@@ -44,7 +44,8 @@ def incumbent(
 
     Args:
         space: of the trials.
-        trials: any; those complete count, and of these the feasible ones, if there are some.
+        trials: any; those complete count, of these the feasible ones, if there are some, and of these the ones at the
+            highest fidelity.
         maximize: the best is the largest.
         noisy: whether equal configurations may give different values; None to judge by those that were repeated.
 
@@ -58,6 +59,8 @@ def incumbent(
     if not feasible:
         least = min(done, key=lambda t: t.observation.violation if t.observation else math.inf)
         return Incumbent(least.number, least.value, math.nan, "No trial was feasible; this one violates least.")
+    most = max(t.observation.fidelity for t in feasible if t.observation)
+    feasible = [t for t in feasible if t.observation and t.observation.fidelity == most]
     values = np.array([t.value for t in feasible])
     sign = -1.0 if maximize else 1.0
     best = int(np.argmin(sign * values))

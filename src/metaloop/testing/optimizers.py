@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from metaloop.optimizers.archive import same
-from metaloop.optimizers.protocol import FAILED, PENDING, RELEASED, AnyOptimizer, Observation, Told
+from metaloop.optimizers.protocol import FAILED, PENDING, RELEASED, AnyOptimizer, Observation, Status, Stops, Told
 from metaloop.optimizers.state import dump, load
 from metaloop.space import Array, Categorical, Choice, Float, Int, Space
 
@@ -176,6 +176,27 @@ def takes_a_flat_objective(optimizer: AnyOptimizer, space: Space, rounds: int) -
         state = optimizer.tell(state, points, np.zeros(len(points)))
 
 
+def takes_intermediate_values(optimizer: AnyOptimizer, space: Space, rounds: int) -> None:
+    """Intermediate values change nothing but whether an evaluation is ended, which survives bytes."""
+    state = optimizer.init(space, 9)
+    stops = optimizer.stop if isinstance(optimizer, Stops) else None
+    for _ in range(rounds):
+        points, state = optimizer.ask(state, 3)
+        if not len(points):
+            return
+        before = None if stops else dump(state)
+        for fidelity in (0.1, 0.4, 0.8):
+            seen = [Observation((value,), fidelity=fidelity, status=Status.RUNNING) for value in smooth(points)]
+            state = optimizer.tell(state, points, seen)
+        assert before is None or dump(state) == before, "an intermediate value changed a state that does not stop"
+        if stops:
+            ended, twin = [stops(state, p) for p in points], load(dump(state), space)
+            assert ended == [stops(twin, p) for p in points], "a restored state ends other evaluations"
+        state = optimizer.tell(state, points, smooth(points))
+    points, state = optimizer.ask(state, 1)
+    _valid(space, points, 1)
+
+
 def has_no_finished_pending(optimizer: AnyOptimizer, space: Space, rounds: int) -> None:
     """Telling every asked point leaves nothing pending, where the state keeps an archive."""
     _, state = _run(optimizer, space, 8, rounds)
@@ -192,5 +213,6 @@ _CHECKS: tuple[Callable[[AnyOptimizer, Space, int], None], ...] = (
     takes_failures,
     takes_any_order,
     takes_a_flat_objective,
+    takes_intermediate_values,
     has_no_finished_pending,
 )
