@@ -84,7 +84,7 @@ class SQLiteStore:
             )
         if readonly:
             return
-        (mode,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
+        (mode,) = self._when_free("PRAGMA journal_mode = WAL").fetchone()
         if str(mode).lower() != "wal":
             raise StoreError(f"{self.path} is on a file system without shared memory; use a local disk")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -123,7 +123,7 @@ class SQLiteStore:
         """One process at a time; durable when the block has ended."""
         with self._lock:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                self._when_free("BEGIN IMMEDIATE")
                 try:
                     yield
                     self._db.execute("COMMIT")
@@ -186,6 +186,17 @@ class SQLiteStore:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+    def _when_free(self, sql: str) -> sqlite3.Cursor:
+        """Run a statement that needs a lock; SQLite itself does not wait while others switch to or recover the log."""
+        deadline = time.monotonic() + _BUSY_MS / 1000
+        while True:
+            try:
+                return self._db.execute(sql)
+            except sqlite3.OperationalError as error:
+                if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
 
     def _study(self, name: str) -> int:
         if name not in self._ids:
