@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -34,6 +35,24 @@ def refuse(name: str, was: object, may_be: str) -> InputError:
     if len(shown) > 80:
         shown = shown[:77] + "..."
     return InputError(f"{name} was {shown}; it may be {may_be}")
+
+
+def require(name: str, was: object, good: Callable[[Any], bool], may_be: str) -> None:
+    """Refuse a value of which a condition does not hold, or of which it cannot even be asked.
+
+    Args:
+        name, was, may_be: see `refuse`.
+        good: the condition, e.g. ``lambda v: 0 < v <= 1``; whole numbers and reals of numpy are as good as Python's.
+
+    Raises:
+        InputError: see above.
+    """
+    try:
+        if not isinstance(was, bool) and good(was):
+            return
+    except (TypeError, ValueError):
+        pass
+    raise refuse(name, was, may_be)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

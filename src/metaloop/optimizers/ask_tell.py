@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from metaloop.errors import InputError, refuse
-from metaloop.optimizers.protocol import AnyOptimizer, Observation, Told, observations
+from metaloop.optimizers.protocol import AnyOptimizer, Observation, Told, find_optimizer, observations
 from metaloop.space import Array, Space
 
 
@@ -22,16 +22,16 @@ class AskTell:
     ```
 
     Args:
-        optimizer: a recipe.
+        optimizer: a recipe, or its name.
         space: a Space (points are dicts) or scipy-style bounds (points are vectors).
         seed: of every random choice.
     """
 
-    def __init__(self, optimizer: AnyOptimizer, space: Space | Any, seed: int = 0) -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: AnyOptimizer | str, space: Space | Any, seed: int = 0) -> None:
+        self.optimizer = find_optimizer(optimizer)
         self._vector = not isinstance(space, Space)
         self.space: Space = Space.from_bounds(space) if self._vector else space
-        self.state: Any = optimizer.init(self.space, seed)
+        self.state: Any = self.optimizer.init(self.space, seed)
         self._asked: dict[tuple[Any, ...], Array] = {}
         self.best: Any = None
         self.best_value = np.inf

@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from metaloop.errors import refuse
+from metaloop.errors import refuse, require
 from metaloop.optimizers.protocol import Observation, Status, Told, check_tell, generator
 from metaloop.optimizers.search_distribution import Gaussian, Strategy, fold, strategy, unfold, widen
 from metaloop.optimizers.state import plan, state
@@ -116,17 +117,10 @@ class CMAES:
     mean: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        ranges = {
-            "sigma0": (0.0, 10.0),
-            "population_factor": (0.0, 1e6),
-            "damping": (0.0, 1e6),
-            "covariance_rate": (0.0, 1.5),
-        }
-        for name, (low, high) in ranges.items():
-            if not low < getattr(self, name) <= high:
-                raise refuse(name, getattr(self, name), f"a number in ({low:g}, {high:g}]")
-        if not 1 <= self.restart_factor <= 100:
-            raise refuse("restart_factor", self.restart_factor, "a number in [1, 100]")
+        most = {"sigma0": 10.0, "population_factor": 1e6, "damping": 1e6, "covariance_rate": 1.5}
+        for name, high in most.items():
+            require(name, getattr(self, name), partial(_positive, high), f"a number in (0, {high:g}]")
+        require("restart_factor", self.restart_factor, lambda v: 1 <= v <= 100, "a number in [1, 100]")
         if self.mean is not None:
             if not all(0 <= m <= 1 for m in self.mean):
                 raise refuse("mean", self.mean, "coordinates in [0, 1], or None")
@@ -297,6 +291,10 @@ def _improves(history: Array) -> bool:
     """Whether the median of the last 30 % is below that of the first 30 %."""
     k = max(1, int(0.3 * len(history)))
     return bool(np.sort(history[-k:])[k // 2] < np.sort(history[:k])[k // 2])
+
+
+def _positive(most: float, value: float) -> bool:
+    return 0 < value <= most
 
 
 # --- sampling ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metaloop.errors import refuse
+from metaloop.errors import refuse, require
 from metaloop.optimizers.archive import same
 from metaloop.optimizers.protocol import Observation, Status, Told, check_tell, generator
 from metaloop.optimizers.state import state
@@ -71,14 +71,12 @@ class DifferentialEvolution:
     crossover: float = tunable(0.7, Float(0.1, 1.0))
 
     def __post_init__(self) -> None:
-        if not self.population > 0:
-            raise refuse("population", self.population, "a number of members per column, greater than 0")
+        require("population", self.population, lambda v: v > 0, "a number of members per column, greater than 0")
         if self.strategy not in ("best1bin", "rand1bin", "currenttobest1bin"):
             raise refuse("strategy", self.strategy, "'best1bin', 'rand1bin' or 'currenttobest1bin'")
-        if not 0 < self.scale_low <= self.scale_high <= 2:
-            raise refuse("scale_low, scale_high", (self.scale_low, self.scale_high), "0 < low <= high <= 2")
-        if not 0 <= self.crossover <= 1:
-            raise refuse("crossover", self.crossover, "a probability in [0, 1]")
+        scales = (self.scale_low, self.scale_high)
+        require("scale_low, scale_high", scales, lambda v: 0 < v[0] <= v[1] <= 2, "0 < low <= high <= 2")
+        require("crossover", self.crossover, lambda v: 0 <= v <= 1, "a probability in [0, 1]")
 
     def init(self, space: Space, seed: int) -> DifferentialEvolutionState:
         """A fresh state."""

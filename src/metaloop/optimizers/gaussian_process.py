@@ -8,6 +8,7 @@ points at the posterior mean ("kriging believer"): Ginsbourger, Le Riche & Carra
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from metaloop.errors import refuse
+from metaloop.errors import refuse, require
 from metaloop.landscape.gaussian_process import Hyperparameters, Posterior, Warp, embed, fit
 from metaloop.optimizers.acquisition import Acquisition, Search, lcb, log_ei
 from metaloop.optimizers.archive import Archive
@@ -90,13 +91,12 @@ class GaussianProcess:
     max_points: int = 500
 
     def __post_init__(self) -> None:
-        if self.initial is not None and self.initial < 1:
-            raise refuse("initial", self.initial, "a whole number of at least 1, or None")
+        if self.initial is not None:
+            require("initial", self.initial, lambda v: v >= 1 and v == int(v), "a whole number of at least 1, or None")
         if self.acquisition not in ("auto", "logei", "lcb"):
             raise refuse("acquisition", self.acquisition, "'auto', 'logei' or 'lcb'")
         for name, least in (("kappa", 0), ("length_factor", 0), ("candidates", 9), ("starts", 0), ("max_points", 9)):
-            if not getattr(self, name) > least:
-                raise refuse(name, getattr(self, name), f"a number above {least}")
+            require(name, getattr(self, name), partial(operator.lt, least), f"a number above {least}")
 
     def init(self, space: Space, seed: int) -> GaussianProcessState:
         """A fresh state.

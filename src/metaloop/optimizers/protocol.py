@@ -28,7 +28,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
+from metaloop import registry
 from metaloop.errors import refuse
+from metaloop.recipe import is_recipe
 from metaloop.space import Array, Space
 
 
@@ -192,3 +194,19 @@ class ReadsBudget(Protocol):
 def generator(seed: int, *path: int) -> np.random.Generator:
     """A random generator of one's own for each purpose: a function of the seed and the path."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *path])))
+
+
+def find_optimizer(optimizer: AnyOptimizer | str) -> AnyOptimizer:
+    """A recipe from a recipe or its registered name.
+
+    Raises:
+        InputError: an unknown name, a class instead of an instance, or something without init/ask/tell.
+    """
+    if isinstance(optimizer, str):
+        return registry.find("optimizers", optimizer)()  # type: ignore[no-any-return]
+    if isinstance(optimizer, type):
+        raise refuse("optimizer", optimizer, f"an instance; write {optimizer.__name__}()")
+    missing = [m for m in ("init", "ask", "tell") if not callable(getattr(optimizer, m, None))]
+    if missing or not is_recipe(optimizer):
+        raise refuse("optimizer", optimizer, "a name, or a frozen dataclass with init, ask and tell")
+    return optimizer

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from metaloop.errors import refuse
-from metaloop.optimizers.protocol import Told, check_tell
+from metaloop.optimizers.protocol import Told, check_tell, generator
 from metaloop.optimizers.state import plan, state
 from metaloop.space import Array, Space
 
 _MAX_DIM = 21201  # scipy's table of direction numbers ends here
+_CHUNK = 4096  # points drawn at a time at most, where many are forbidden
+_PATIENCE = 100_000  # points drawn before the forbidden ones are given up on
 
 
 @state
@@ -45,16 +47,27 @@ class Sobol:
         return SobolState(space, seed)
 
     def ask(self, state: SobolState, n: int) -> tuple[Array, SobolState]:
-        """The next n allowed points of the sequence, shape (m, dim); m < n only after its 2**30 points."""
+        """The next n allowed points of the sequence, shape (m, dim); m < n only after its 2**30 points.
+
+        Raises:
+            InputError: the space forbids (next to) everything.
+        """
         found: list[Array] = []
-        missing = n
+        missing = size = n
+        tried = 0
         while missing > 0:
-            rows = state.space.snap(_draw(state, missing))
+            rows = state.space.snap(_draw(state, size))
             if not len(rows):
                 break
-            rows = rows[state.space.allowed(rows)]
+            tried += len(rows)
+            rows = rows[state.space.allowed(rows)][:missing]
             found.append(rows)
             missing -= len(rows)
+            size = min(2 * size, _CHUNK)  # a surplus of a large chunk is lost where most points are forbidden
+            if missing > 0 and tried > _PATIENCE + 100 * n:
+                # Independent points where next to nothing is allowed; refused where there is nothing.
+                found.append(state.space.sample(generator(state.seed, state.used), missing))
+                missing = 0
         return np.concatenate(found) if found else np.empty((0, state.space.dim)), state
 
     def tell(self, state: SobolState, points: Array, told: Sequence[Told] | Array) -> SobolState:

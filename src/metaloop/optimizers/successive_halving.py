@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metaloop.errors import refuse
+from metaloop.errors import refuse, require
 from metaloop.optimizers.archive import same
 from metaloop.optimizers.protocol import AnyOptimizer, Decision, Observation, Status, Told, check_tell
 from metaloop.optimizers.random import RandomSearch
@@ -155,10 +155,8 @@ def _rungs(min_fidelity: float, factor: int) -> tuple[float, ...]:
 def _check(searcher: object, min_fidelity: float, factor: int) -> None:
     if not all(callable(getattr(searcher, name, None)) for name in ("init", "ask", "tell")):
         raise refuse("searcher", searcher, "an optimizer, e.g. RandomSearch()")
-    if not 0 < min_fidelity <= 1:
-        raise refuse("min_fidelity", min_fidelity, "a share of a full evaluation, in (0, 1]")
-    if isinstance(factor, bool) or not isinstance(factor, (int, np.integer)) or factor < 2:
-        raise refuse("factor", factor, "a whole number of at least 2")
+    require("min_fidelity", min_fidelity, lambda v: 0 < v <= 1, "a share of a full evaluation, in (0, 1]")
+    require("factor", factor, lambda v: v >= 2 and v == int(v), "a whole number of at least 2")
 
 
 @dataclass(frozen=True)

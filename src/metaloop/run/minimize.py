@@ -128,6 +128,12 @@ def _run(
         raise refuse("objective", objective, "a function of a configuration, or 'package.module:function'")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, (int, np.integer)) or workers < 1):
         raise refuse("workers", workers, "a whole number of processes, at least 1, or None")
+    if noisy is not None and not isinstance(noisy, (bool, np.bool_)):
+        raise refuse("noisy", noisy, "True, False or None")
+    if callback is not None and not callable(callback):
+        raise refuse("callback", callback, "a function of a trial, or None")
+    if isinstance(start, (str, Mapping)) or not all(isinstance(c, Mapping) for c in start):
+        raise refuse("start", start, "a list of configurations, each a dict")
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
         raise refuse("timeout", timeout, "a number of seconds greater than 0")
     budget = _check_budget(budget, seconds, target)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from metaloop.errors import refuse
+from metaloop.errors import refuse, require
 from metaloop.optimizers.archive import Archive
 from metaloop.optimizers.cmaes import CMAES
 from metaloop.optimizers.gaussian_process import GaussianProcess
@@ -73,8 +73,8 @@ class Auto:
     budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.budget is not None and self.budget < 1:
-            raise refuse("budget", self.budget, "at least 1, or None")
+        if self.budget is not None:
+            require("budget", self.budget, lambda v: v >= 1, "at least 1, or None")
 
     def init(self, space: Space, seed: int) -> AutoState:
         """A fresh state: the first decision reads only the space and the budget."""
@@ -217,6 +217,8 @@ def _size(space: Space, budget: int | None) -> int | None:
     if budget is None or not product <= max(1000, 10 * budget):
         return None
     rows, _ = GridSearch().ask(GridSearch().init(space, 0), budget + 1)
+    if not len(rows):
+        raise refuse("forbidden", list(space.forbidden), f"satisfiable; all {product:g} configurations are forbidden")
     return len(rows) if len(rows) <= budget else None
 
 

@@ -64,6 +64,7 @@ class Space:
         flat.add(self, (), "", ())
         self.columns: tuple[Column, ...] = flat.finish()
         _ = self._tests  # refuses conditions that go in circles
+        self._check_reachable()
         self._clauses: tuple[Clause, ...] = tuple(parse(text, self.columns, scope) for text, scope in flat.forbidden)
 
     @classmethod
@@ -79,7 +80,7 @@ class Space:
         try:
             pairs = [(low, high) for low, high in bounds]
         except (TypeError, ValueError):
-            raise refuse("bounds", bounds, "a list of (low, high) pairs") from None
+            raise refuse("bounds", bounds, "a Space, or a list of (low, high) pairs") from None
         if not pairs:
             raise refuse("bounds", bounds, "a list with at least one (low, high) pair")
         out: dict[str, Parameter] = {}
@@ -229,6 +230,19 @@ class Space:
         for j in range(self.dim):
             visit(j)
         return tuple(j for j in order if self.columns[j].conditions)
+
+    def _check_reachable(self) -> None:
+        """Refuse a column whose conditions, with those of its parents, can never hold together."""
+        needs: dict[int, dict[int, set[float]]] = {}
+        for j in self._order:
+            need = needs.setdefault(j, {})
+            for parent, allowed in self.columns[j].conditions:
+                for p, values in [(parent, set(allowed)), *needs.get(parent, {}).items()]:
+                    need[p] = need[p] & values if p in need else set(values)
+                    if not need[p]:
+                        label, other = self.columns[j].label, self.columns[p].label
+                        raise refuse(f"when of {label!r}", f"never true: it needs {other!r} to have two values at once",
+                                     "conditions that can hold together")  # fmt: skip
 
     def active(self, rows: Array) -> Mask:
         """Which parameters exist in each row, shape (n, dim)."""

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from metaloop import registry
 from metaloop.errors import InputError, nearest, refuse
 from metaloop.optimizers.protocol import (
     PENDING,
@@ -28,10 +27,11 @@ from metaloop.optimizers.protocol import (
     ReadsBudget,
     Status,
     Stops,
+    find_optimizer,
 )
 from metaloop.optimizers.random import RandomSearch
 from metaloop.optimizers.state import dump
-from metaloop.recipe import from_data, is_recipe, to_data
+from metaloop.recipe import from_data, to_data
 from metaloop.space import Space
 from metaloop.study.assurance import Assurance
 from metaloop.study.fold import Fold, write_observation
@@ -454,19 +454,3 @@ class Study:
 
     def __repr__(self) -> str:
         return f"<Study {self.name!r}: {len(self._fold.trials)} trials, {type(self.optimizer).__name__}>"
-
-
-def find_optimizer(optimizer: AnyOptimizer | str) -> AnyOptimizer:
-    """A recipe from a recipe or its registered name.
-
-    Raises:
-        InputError: an unknown name, a class instead of an instance, or something without init/ask/tell.
-    """
-    if isinstance(optimizer, str):
-        return registry.find("optimizers", optimizer)()  # type: ignore[no-any-return]
-    if isinstance(optimizer, type):
-        raise refuse("optimizer", optimizer, f"an instance; write {optimizer.__name__}()")
-    missing = [m for m in ("init", "ask", "tell") if not callable(getattr(optimizer, m, None))]
-    if missing or not is_recipe(optimizer):
-        raise refuse("optimizer", optimizer, "a name, or a frozen dataclass with init, ask and tell")
-    return optimizer
