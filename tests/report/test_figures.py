@@ -155,3 +155,11 @@ def test_settings_of_the_user_hold_again_afterwards():
     before = dict(matplotlib.rcParams)
     figures.svg(figures.convergence([1.0, 2.0]))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_logarithmic_axis_within_a_decade_has_labels():
+    figure = figures.convergence([0.06, 0.6, 0.3])
+    figures.svg(figure)
+    low, high = figure.axes[0].get_ylim()
+    shown = [t for t in figure.axes[0].yaxis.get_ticklocs() if low <= t <= high]
+    assert len(shown) >= 3

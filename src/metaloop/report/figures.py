@@ -263,9 +263,17 @@ def _logarithmic(axes: Any, which: str) -> None:
             plain = bool(shown) and min(shown) > 0.0009 and max(shown) < 10_001
             return [power_of_ten(v, plain=plain) for v in values]
 
+    class Decades(LogLocator):
+        """Powers of ten; 2 and 5 times them as well where fewer than two would be seen."""
+
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            few = 0 < vmin < vmax and math.floor(math.log10(vmax)) - math.ceil(math.log10(vmin)) < 1
+            self.set_params(subs=(1.0, 2.0, 5.0) if few else (1.0,))
+            return super().tick_values(vmin, vmax)
+
     axis = axes.yaxis if which == "y" else axes.xaxis
     (axes.set_yscale if which == "y" else axes.set_xscale)("log")
-    axis.set_major_locator(LogLocator(numticks=6))
+    axis.set_major_locator(Decades(numticks=6))
     axis.set_major_formatter(Powers())
     axis.set_minor_formatter(NullFormatter())
 
