@@ -20,6 +20,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "GridSearch": "metaloop.optimizers.grid:GridSearch",
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
+        "TPE": "metaloop.optimizers.tpe:TPE",
     },
     "systems": {},
 }

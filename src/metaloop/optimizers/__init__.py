@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from metaloop.optimizers.grid import GridSearch
     from metaloop.optimizers.random import RandomSearch
     from metaloop.optimizers.sobol import Sobol
+    from metaloop.optimizers.tpe import TPE
 
-__all__ = ["CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
+__all__ = ["CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol", "TPE"]
 
 
 def __getattr__(name: str) -> Any:
