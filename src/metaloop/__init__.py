@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from metaloop.errors import InputError, StoreError
     from metaloop.optimizers import (
         CMAES,
+        TPE,
         DifferentialEvolution,
         GaussianProcess,
-        TPE,
         GridSearch,
         RandomSearch,
         Sobol,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from metaloop.optimizers.sobol import Sobol
     from metaloop.optimizers.tpe import TPE
 
-__all__ = ["CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol", "TPE"]
+__all__ = ["CMAES", "TPE", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
 
 
 def __getattr__(name: str) -> Any:

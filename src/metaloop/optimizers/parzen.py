@@ -95,9 +95,7 @@ class Parzen:
         room: how many kernels may be appended.
     """
 
-    def __init__(
-        self, layout: Layout, rows: Array, weights: Array, prior: float, factor: float, room: int = 0
-    ) -> None:
+    def __init__(self, layout: Layout, rows: Array, weights: Array, prior: float, factor: float, room: int = 0) -> None:
         self.layout = layout
         self.x, self.on, self.codes = layout.split(rows)
         n, o = self.x.shape
