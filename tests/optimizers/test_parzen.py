@@ -11,13 +11,12 @@ from metaloop.space import Categorical, Float, Int, Space
 
 SPACE = Space(
     c=Categorical(list("abc")),
-    k=Int(1, 5, log=True),
-    size=Categorical(["s", "m", "l"], ordered=True),
+    k=Int(1, 4, log=True),
     x=Float(0.0, 1.0),
     y=Float(1.0, 9.0, log=True, when={"c": "b"}),
     d=Categorical([False, True], when={"c": ["a", "b"]}),
 )
-NODES, WEIGHTS = (0.5 * (np.polynomial.legendre.leggauss(60)[i] + (1 - i)) for i in (0, 1))
+NODES, WEIGHTS = (0.5 * (np.polynomial.legendre.leggauss(64)[i] + (1 - i)) for i in (0, 1))
 
 
 def edges(space, j):
@@ -51,8 +50,7 @@ def mixture(space, n, seed=0, **settings):
     return Parzen(Layout(space), rows, rng.uniform(0.1, 2.0, n), **{"prior": 1.0, "factor": 1.0, **settings})
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 25])
-@pytest.mark.parametrize("factor", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize(("n", "factor"), [(0, 1.0), (1, 0.5), (2, 3.0), (25, 0.3), (25, 1.0)])
 def test_integrates_to_one(n, factor):
     rows, parts = everything(SPACE)
     density = np.exp(mixture(SPACE, n, factor=factor).log_density(rows))
@@ -82,7 +80,7 @@ def test_draws_follow_the_density():
             expected = p[np.isnan(rows[:, j]) if np.isnan(value) else rows[:, j] == value].sum()
             seen = np.mean(np.isnan(drawn[:, j]) if np.isnan(value) else drawn[:, j] == value)
             assert seen == pytest.approx(expected, abs=5 * np.sqrt(expected / len(drawn)) + 1e-9)
-    for j in (3, 4):  # real numbers, where active
+    for j in (2, 3):  # real numbers, where active
         active = ~np.isnan(rows[:, j])
         for power in (1, 2):
             expected = (p[active] * rows[active, j] ** power).sum() / p[active].sum()

@@ -266,7 +266,7 @@ def test_is_a_recipe_and_has_a_name():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"initial": 0}, {"good": 0.0}, {"good": 1.0}, {"most_good": 0}, {"candidates": 0}, {"prior": 0.0},
+    [{"initial": 0}, {"good": 0.0}, {"good": 1.0}, {"most_good": 0}, {"most_bad": 0}, {"candidates": 0}, {"prior": 0.0},
      {"spread_good": -1.0}, {"spread_bad": float("inf")}],
 )  # fmt: skip
 def test_refuses_bad_settings(bad):

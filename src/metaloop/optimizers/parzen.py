@@ -80,7 +80,7 @@ def _bandwidths(x: Array, weights: Array, dim: float, factor: float, layout: Lay
     square = (weights * (x - mean) ** 2).sum(axis=0) + 1 / 12 + (mean - 0.5) ** 2
     count = total**2 / np.maximum((weights * weights).sum(axis=0), 1e-300)  # Kish's effective sample size
     scott = factor * np.sqrt(square / (total + 1)) * np.maximum(count, 1.0) ** (-1 / (4 + dim))
-    return np.minimum(np.maximum(scott, np.maximum(_NARROWEST, 0.5 / layout.cells)), 1.0)
+    return np.asarray(np.clip(scott, np.maximum(_NARROWEST, 0.5 / layout.cells), 1.0))
 
 
 class Parzen:

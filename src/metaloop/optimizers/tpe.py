@@ -46,6 +46,7 @@ class TPE:
         initial: points that must have come back before the densities take over; until then points are random.
         good: share of the evaluated points that count as good, at least one and at most `most_good`.
         most_good: see `good`.
+        most_bad: the density of the other points is that of the latest so many, and of all pending ones.
         candidates: draws from l for each point asked.
         prior: weight of the uniform distribution in both densities, in points.
         spread_good: multiplies the bandwidths of the good points' kernels.
@@ -58,13 +59,14 @@ class TPE:
     initial: int = 10
     good: float = tunable(0.1, Float(0.05, 0.4, log=True))
     most_good: int = tunable(25, Int(5, 100, log=True))
+    most_bad: int = tunable(250, Int(50, 2000, log=True))
     candidates: int = tunable(48, Int(8, 256, log=True))
     prior: float = tunable(1.0, Float(0.1, 10.0, log=True))
     spread_good: float = tunable(1.0, Float(0.3, 3.0, log=True))
     spread_bad: float = tunable(0.7, Float(0.3, 3.0, log=True))
 
     def __post_init__(self) -> None:
-        for name in ("initial", "most_good", "candidates"):
+        for name in ("initial", "most_good", "most_bad", "candidates"):
             if getattr(self, name) < 1:
                 raise refuse(name, getattr(self, name), "a whole number of at least 1")
         if not 0 < self.good < 1:
@@ -100,7 +102,9 @@ class TPE:
         """A few points to ask together; each counts as bad for those after it."""
         space, archive = state.space, state.archive
         good, bad = self._densities(state, n)
-        known = {row.tobytes() for rows in (archive.rows, archive.pending) for row in rows}
+        known: set[bytes] = set()
+        if np.isfinite(space.cells[~space.conditional]).all():  # else no point comes twice anyway
+            known.update(row.tobytes() for rows in (archive.rows, archive.pending) for row in rows)
         rows = space.snap(good.sample(state.rng, n * self.candidates))
         features = good.layout.features(rows)
         score = good.log_mass(features)
@@ -134,7 +138,7 @@ class TPE:
         k = min(math.ceil(self.good * n), self.most_good, usable)
         # Only the order counts: the best weigh most, as in CMA-ES, whatever the values.
         rank = math.log(k + 1) - np.log(np.arange(1, k + 1))
-        bad = np.concatenate([archive.rows[order[k:]], archive.pending])
+        bad = np.concatenate([archive.rows[np.sort(order[k:])[-self.most_bad :]], archive.pending])
         return (
             Parzen(state.layout, archive.rows[order[:k]], rank * (k / rank.sum()), self.prior, self.spread_good),
             Parzen(state.layout, bad, np.ones(len(bad)), self.prior, self.spread_bad, room),
@@ -149,8 +153,8 @@ def _untried(state: TPEState, good: Parzen, bad: Parzen, known: set[bytes]) -> A
         rows, _ = GridSearch().ask(GridSearch().init(space, 0), int(total))
     else:
         rows = space.sample(state.rng, 256)
-    new = [row for row in rows if row.tobytes() not in known]
-    if not new:
+    new = rows[[row.tobytes() not in known for row in rows]]
+    if not len(new):
         return np.asarray(rows[state.rng.integers(len(rows))])
-    features = good.layout.features(np.array(new))
-    return new[int(np.argmax(good.log_mass(features) - bad.log_mass(features)))]
+    features = good.layout.features(new)
+    return np.asarray(new[np.argmax(good.log_mass(features) - bad.log_mass(features))])
