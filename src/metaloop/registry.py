@@ -22,6 +22,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
         "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",
+        "TPE": "metaloop.optimizers.tpe:TPE",
     },
     "systems": {},
 }

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from metaloop.optimizers.random import RandomSearch
     from metaloop.optimizers.sobol import Sobol
     from metaloop.optimizers.successive_halving import Hyperband, SuccessiveHalving
+    from metaloop.optimizers.tpe import TPE
 
 __all__ = [
     "CMAES",
+    "TPE",
     "DifferentialEvolution",
     "GaussianProcess",
     "GridSearch",
