@@ -21,7 +21,9 @@ _TABLES: dict[str, dict[str, str]] = {
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
     },
-    "systems": {},
+    "systems": {
+        "choosing": "metaloop.systems.choosing:SYSTEM",
+    },
 }
 
 
