@@ -24,7 +24,9 @@ _TABLES: dict[str, dict[str, str]] = {
         "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",
         "TPE": "metaloop.optimizers.tpe:TPE",
     },
-    "systems": {},
+    "systems": {
+        "choosing": "metaloop.systems.choosing:SYSTEM",
+    },
 }
 
 

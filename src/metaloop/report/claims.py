@@ -166,12 +166,12 @@ def claim_row(claim: Claim) -> list[str]:
     """A claim as the texts of one table row, under `CLAIM_HEADER`; the last is "yes" or "no"."""
     unit = f" {claim.unit}"
     bound = "≤" if claim.better == "lower" else "≥"
-    reference = "–" if claim.reference is None else f"{claim.reference:.4g}{unit} ({claim.peer})"
+    reference = "–" if claim.reference is None else f"{_short(claim.reference)}{unit} ({claim.peer})"
     return [
         claim.says,
-        f"{claim.measured:.4g}{unit}",
-        f"{claim.ci[0]:.4g} to {claim.ci[1]:.4g}",
-        f"{bound} {claim.target:.4g}{unit}",
+        f"{_short(claim.measured)}{unit}",
+        f"{_short(claim.ci[0])} to {_short(claim.ci[1])}",
+        f"{bound} {_short(claim.target)}{unit}",
         reference,
         str(claim.n),
         "yes" if claim.holds else "no",
@@ -186,6 +186,11 @@ def claims_table(claims: Sequence[Claim]) -> Table:
         rows.append([*texts, Cell(holds, "good" if claim.holds else "bad")])
     caption = "A claim holds if the whole interval of what this run measured is on the right side of the target."
     return Table(CLAIM_HEADER, rows, caption)
+
+
+def _short(value: float) -> str:
+    """Four digits; whole numbers below ten million in full, because they count something."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e7 else f"{value:.4g}"
 
 
 def _is_whole(value: Any) -> bool:

@@ -42,6 +42,7 @@ caption{text-align:left;color:var(--soft);padding:0 0 .4rem}
 th,td{padding:.4rem .8rem .4rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;
 overflow-wrap:normal}
 th{background:var(--head);font-weight:600}
+td:first-child{min-width:11rem}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.good{color:var(--good);font-weight:600}
 td.bad{color:var(--bad);font-weight:600}
