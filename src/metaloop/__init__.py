@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from metaloop.errors import InputError, StoreError
     from metaloop.optimizers import (
         CMAES,
+        LBFGS,
         DifferentialEvolution,
         GaussianProcess,
         GridSearch,
@@ -40,6 +41,7 @@ _HOME = {
     "GridSearch": "optimizers.grid",
     "InputError": "errors",
     "Int": "space",
+    "LBFGS": "optimizers.lbfgs",
     "Observation": "optimizers.protocol",
     "RandomSearch": "optimizers.random",
     "Result": "study",
@@ -60,7 +62,7 @@ _ROOMS = ("landscape", "optimizers", "selection", "space", "study", "testing")
 __all__ = [  # noqa: RUF022 - grouped as a reader meets them
     "Space", "Float", "Int", "Categorical", "Choice",
     "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
-    "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol",
+    "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "LBFGS", "RandomSearch", "Sobol",
     "tune", "tunable", "space_of", "configure",
     "Observation", "Decision", "InputError", "StoreError",
     "landscape", "optimizers", "space", "study", "testing",

@@ -18,6 +18,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "DifferentialEvolution": "metaloop.optimizers.differential_evolution:DifferentialEvolution",
         "GaussianProcess": "metaloop.optimizers.gaussian_process:GaussianProcess",
         "GridSearch": "metaloop.optimizers.grid:GridSearch",
+        "LBFGS": "metaloop.optimizers.lbfgs:LBFGS",
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
     },

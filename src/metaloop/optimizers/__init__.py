@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from metaloop.optimizers.differential_evolution import DifferentialEvolution
     from metaloop.optimizers.gaussian_process import GaussianProcess
     from metaloop.optimizers.grid import GridSearch
+    from metaloop.optimizers.lbfgs import LBFGS
     from metaloop.optimizers.random import RandomSearch
     from metaloop.optimizers.sobol import Sobol
 
-__all__ = ["CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
+__all__ = ["CMAES", "LBFGS", "DifferentialEvolution", "GaussianProcess", "GridSearch", "RandomSearch", "Sobol"]
 
 
 def __getattr__(name: str) -> Any:
