@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from metaloop.errors import InputError, RunError, StoreError
     from metaloop.optimizers import (
         CMAES,
+        LBFGS,
         TPE,
         DifferentialEvolution,
         GaussianProcess,
@@ -45,6 +46,7 @@ _HOME = {
     "Hyperband": "optimizers.successive_halving",
     "InputError": "errors",
     "Int": "space",
+    "LBFGS": "optimizers.lbfgs",
     "maximize": "run.minimize",
     "minimize": "run.minimize",
     "Observation": "optimizers.protocol",
@@ -67,8 +69,8 @@ _ROOMS = ("landscape", "optimizers", "selection", "space", "study", "testing")
 __all__ = [  # noqa: RUF022 - grouped as a reader meets them
     "Space", "Float", "Int", "Categorical", "Choice",
     "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
-    "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "Hyperband", "RandomSearch",
-    "Sobol", "SuccessiveHalving", "TPE",
+    "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "Hyperband", "LBFGS",
+    "RandomSearch", "Sobol", "SuccessiveHalving", "TPE",
     "tune", "tunable", "space_of", "configure",
     "Observation", "Decision", "InputError", "RunError", "StoreError",
     "landscape", "optimizers", "space", "study", "testing",

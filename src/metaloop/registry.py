@@ -19,6 +19,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "GaussianProcess": "metaloop.optimizers.gaussian_process:GaussianProcess",
         "GridSearch": "metaloop.optimizers.grid:GridSearch",
         "Hyperband": "metaloop.optimizers.successive_halving:Hyperband",
+        "LBFGS": "metaloop.optimizers.lbfgs:LBFGS",
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
         "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from metaloop.optimizers.differential_evolution import DifferentialEvolution
     from metaloop.optimizers.gaussian_process import GaussianProcess
     from metaloop.optimizers.grid import GridSearch
+    from metaloop.optimizers.lbfgs import LBFGS
     from metaloop.optimizers.random import RandomSearch
     from metaloop.optimizers.sobol import Sobol
     from metaloop.optimizers.successive_halving import Hyperband, SuccessiveHalving
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CMAES",
+    "LBFGS",
     "TPE",
     "DifferentialEvolution",
     "GaussianProcess",
