@@ -98,23 +98,23 @@ def rent_cost(recipe, steps, price, predicted=None, seed=0):
     return steps
 
 
-PRICE = 200
-ENDS = [1, 10, 50, 90, 100, 101, 150, 199, 200, 201, 250, 300, 399, 400, 401, 500, 800, 2000, 10000]
+PRICE = 60
+ENDS = [1, 5, 15, 29, 30, 31, 45, 59, 60, 61, 75, 119, 120, 121, 150, 400]
 
 
 def test_without_predictions_at_most_twice_the_best():
     ratios = [rent_cost(RentOrBuy(trust=1.0), n, PRICE) / min(n, PRICE) for n in ENDS]
-    assert max(ratios) == pytest.approx(2.0, abs=0.01)
+    assert max(ratios) == pytest.approx(2.0, abs=0.02)
 
 
 def test_drawn_at_random_e_over_e_minus_one_in_expectation():
     recipe = RentOrBuy(trust=1.0, randomized=True)
     for n in ENDS:
-        costs = [rent_cost(recipe, n, PRICE, seed=s) for s in range(400)]
-        error = 3 * np.std(costs) / 20
+        costs = [rent_cost(recipe, n, PRICE, seed=s) for s in range(100)]
+        error = 3 * np.std(costs) / 10
         assert np.mean(costs) <= min(n, PRICE) * (math.e / (math.e - 1) + 0.01) + error
-    worst = np.mean([rent_cost(recipe, PRICE, PRICE, seed=s) for s in range(2000)]) / PRICE
-    assert worst == pytest.approx(math.e / (math.e - 1), abs=0.03)
+    worst = np.mean([rent_cost(recipe, PRICE, PRICE, seed=s) for s in range(1000)]) / PRICE
+    assert worst == pytest.approx(math.e / (math.e - 1), abs=0.05)
 
 
 @pytest.mark.parametrize("trust", [0.25, 0.5, 0.8])
@@ -122,14 +122,14 @@ def test_predictions_help_when_right_and_harm_boundedly_when_wrong(trust):
     recipe = RentOrBuy(trust=trust)
     right = max(rent_cost(recipe, n, PRICE, predicted=n) / min(n, PRICE) for n in ENDS)
     wrong = max(rent_cost(recipe, n, PRICE, predicted=p) / min(n, PRICE) for n in ENDS for p in (0, 1e9))
-    assert right <= 1 + trust + 0.01
-    assert wrong <= recipe.bound + 0.01
+    assert right <= 1 + trust + 0.02
+    assert wrong <= recipe.bound + 0.02
     drawn = RentOrBuy(trust=trust, randomized=True)
     for n in ENDS[2::3]:
         for p in (n, 0, 1e9):
-            costs = [rent_cost(drawn, n, PRICE, predicted=p, seed=s) for s in range(300)]
+            costs = [rent_cost(drawn, n, PRICE, predicted=p, seed=s) for s in range(60)]
             most = trust / (1 - math.exp(-trust)) if p == n else drawn.bound
-            assert np.mean(costs) <= min(n, PRICE) * (most + 0.02) + 3 * np.std(costs) / math.sqrt(300)
+            assert np.mean(costs) <= min(n, PRICE) * (most + 0.02) + 3 * np.std(costs) / math.sqrt(60)
 
 
 def test_the_option_that_is_most_overdue_is_bought():
