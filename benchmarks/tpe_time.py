@@ -25,14 +25,12 @@ import subprocess
 import sys
 import time
 import warnings
-from typing import Any
 
 import numpy as np
+from tpe_quality import OURS, PEERS, peer_study, suggested
 
 from metaloop.space import Array, Categorical, Choice, Config, Float, Int, Space
 
-OURS = "metaloop TPE()"
-PEERS = ("Optuna TPESampler()", "Optuna TPESampler(multivariate=True, group=True)", "Rustuna TPESampler()")
 WINDOWS = ((95, 105), (190, 210), (480, 520))
 SPACES = {
     "5 real": Space.from_bounds([(0.0, 1.0)] * 5),
@@ -84,24 +82,6 @@ def ours(space: Space, history: Array, steps: int, seed: int) -> float:
     return 1e3 * (time.process_time() - start) / steps
 
 
-def ask_peer(trial: Any, space: Space) -> Config:
-    """One configuration, parameter by parameter, in the words that Optuna and Rustuna share."""
-    numbers: dict[int, float] = {}
-    config = {}
-    for j, column in enumerate(space.columns):
-        if all(numbers.get(parent) in allowed for parent, allowed in column.conditions):
-            q = column.parameter
-            if isinstance(q, Categorical):
-                found: Any = trial.suggest_categorical(column.label, list(q.choices))
-            elif isinstance(q, Int):
-                found = trial.suggest_int(column.label, q.low, q.high, log=q.log)
-            else:
-                found = trial.suggest_float(column.label, q.low, q.high, log=q.log)
-            numbers[j] = float(q.numbers(column.label, [found])[0])
-            config[column.name] = found
-    return config
-
-
 def labelled(space: Space, row: Array) -> Config:
     """A row's configuration, by label."""
     config, active = space.decode(row)[0], space.active(row[None])[0]
@@ -109,21 +89,16 @@ def labelled(space: Space, row: Array) -> Config:
 
 
 def peer(name: str, space: Space, history: Array, steps: int, seed: int) -> float:
+    study = peer_study(name, seed)
     if name == PEERS[2]:
-        import rustuna
-
-        study = rustuna.create_study(sampler=rustuna.samplers.TPESampler(seed=seed))
         for row in history:
             study.enqueue_trial(labelled(space, row))
             trial = study.ask()
-            study.tell(trial.number, value(space.encode(ask_peer(trial, space))[0]))
+            study.tell(trial.number, value(space.encode(suggested(trial, space))[0]))
     else:
-        import optuna
+        from optuna import distributions as d
+        from optuna.trial import create_trial
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        settings = {"multivariate": True, "group": True} if name == PEERS[1] else {}
-        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, **settings))
-        d = optuna.distributions
         kinds = {}
         for column in space.columns:
             q = column.parameter
@@ -134,12 +109,12 @@ def peer(name: str, space: Space, history: Array, steps: int, seed: int) -> floa
         for row in history:
             params = labelled(space, row)
             used = {label: kinds[label] for label in params}
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=used, value=value(row)))
+            study.add_trial(create_trial(params=params, distributions=used, value=value(row)))
     spent = 0.0
     for _ in range(steps):
         start = time.process_time()
         trial = study.ask()
-        config = ask_peer(trial, space)
+        config = suggested(trial, space)
         spent += time.process_time() - start
         answer = value(space.encode(config)[0])
         start = time.process_time()

@@ -1,9 +1,9 @@
 """Tree-structured Parzen estimator: ask where good points are dense and bad ones are not.
 
-Sources: Bergstra et al. 2011 (NeurIPS 24, section 4) [B]; which components matter and why: Watanabe 2023
-(arXiv 2304.11127) [W]. With l the density of the best points and g that of all others, expected improvement grows with
-l / g ([B] eq. 8), so the best of some draws from l is asked. Only the order of the values counts. The densities are
-those of `metaloop.optimizers.parzen`: joint kernels over all columns, conditional ones included.
+Sources: Bergstra et al. 2011 (NeurIPS 24, section 4); which components matter and why: Watanabe 2023 (arXiv
+2304.11127). With l the density of the good points and g that of all others, expected improvement grows with l / g, so
+the best of some draws from l is asked. Only the order of the values counts. The densities are those of
+`metaloop.optimizers.parzen`: joint kernels over all columns, conditional ones included.
 """
 
 from __future__ import annotations
