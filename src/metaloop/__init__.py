@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RandomSearch,
         Sobol,
         SuccessiveHalving,
+        TrustRegion,
     )
     from metaloop.optimizers.ask_tell import AskTell
     from metaloop.optimizers.protocol import Decision, Observation
@@ -61,6 +62,7 @@ _HOME = {
     "SuccessiveHalving": "optimizers.successive_halving",
     "TPE": "optimizers.tpe",
     "Trial": "study",
+    "TrustRegion": "optimizers.trust_region",
     "tunable": "recipe",
     "tune": "selection.tune",
 }
@@ -70,7 +72,7 @@ __all__ = [  # noqa: RUF022 - grouped as a reader meets them
     "Space", "Float", "Int", "Categorical", "Choice",
     "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
     "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "Hyperband", "LBFGS",
-    "RandomSearch", "Sobol", "SuccessiveHalving", "TPE",
+    "RandomSearch", "Sobol", "SuccessiveHalving", "TPE", "TrustRegion",
     "tune", "tunable", "space_of", "configure",
     "Observation", "Decision", "InputError", "RunError", "StoreError",
     "landscape", "optimizers", "space", "study", "testing",

@@ -24,6 +24,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "Sobol": "metaloop.optimizers.sobol:Sobol",
         "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",
         "TPE": "metaloop.optimizers.tpe:TPE",
+        "TrustRegion": "metaloop.optimizers.trust_region:TrustRegion",
     },
     "systems": {
         "choosing": "metaloop.systems.choosing:SYSTEM",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metaloop.optimizers.sobol import Sobol
     from metaloop.optimizers.successive_halving import Hyperband, SuccessiveHalving
     from metaloop.optimizers.tpe import TPE
+    from metaloop.optimizers.trust_region import TrustRegion
 
 __all__ = [
     "CMAES",
@@ -28,6 +29,7 @@ __all__ = [
     "RandomSearch",
     "Sobol",
     "SuccessiveHalving",
+    "TrustRegion",
 ]
 
 
