@@ -110,7 +110,7 @@ def test_asks_the_best_of_its_candidates():
         found.append(optimizer.acquisition(twin, points)[0])
         state = optimizer.tell(state, points, [RELEASED])
     everywhere = optimizer.acquisition(state, BOX.sample(np.random.default_rng(0), 4000))
-    assert np.mean(found) > np.quantile(everywhere, 0.97)
+    assert np.mean(found) > np.quantile(everywhere, 0.9)
 
 
 def test_categories_are_found_sooner_than_by_random_search():
@@ -225,15 +225,16 @@ def test_forbidden_ground_is_not_asked_and_its_edge_is_reached():
 
 
 def test_failed_regions_are_avoided():
-    """The best third of the cube fails."""
-    optimizer = TPE()
-    state = optimizer.init(BOX, 0)
-    for _ in range(80):
-        points, state = optimizer.ask(state, 1)
-        value = float(bowl(points)[0])
-        state = optimizer.tell(state, points, [FAILED if points[0, 0] < 0.33 else value])
-    assert np.isnan(state.archive.values[40:]).mean() < 0.3
-    assert np.nanmin(state.archive.values) < 0.01
+    """Half of the cube fails; nothing else tells it from the other half."""
+    optimizer, failed = TPE(), []
+    for seed in range(3):
+        state = optimizer.init(BOX, seed)
+        for _ in range(80):
+            points, state = optimizer.ask(state, 1)
+            x = points[0]
+            state = optimizer.tell(state, points, [FAILED if x[1] > 0.5 else float((x[0] - 0.3) ** 2)])
+        failed.append(np.isnan(state.archive.values[40:]).mean())
+    assert np.mean(failed) < 0.25
 
 
 def test_constraints_are_kept_to():
@@ -266,8 +267,8 @@ def test_is_a_recipe_and_has_a_name():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"initial": 0}, {"good": 0.0}, {"good": 1.0}, {"most_good": 0}, {"most_bad": 0}, {"candidates": 0}, {"prior": 0.0},
-     {"spread_good": -1.0}, {"spread_bad": float("inf")}],
+    [{"initial": 0}, {"least_good": 0}, {"good": 0.0}, {"good": 1.0}, {"most_good": 0}, {"most_bad": 0},
+     {"candidates": 0}, {"prior": 0.0}, {"spread_good": -1.0}, {"spread_bad": float("inf")}],
 )  # fmt: skip
 def test_refuses_bad_settings(bad):
     with pytest.raises(InputError, match=next(iter(bad))):

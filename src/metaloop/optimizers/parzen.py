@@ -44,16 +44,35 @@ class Layout:
         self.owner = np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     @cached_property
-    def coarse(self) -> list[tuple[int, Array, Array]]:
-        """(which of the ordered columns, centers, widths) where the cells are few."""
-        out = []
-        for k, j in enumerate(self.ordered):
-            if self.space.cells[j] <= _COARSE:
-                line = self.space.columns[j].parameter.line
-                v = np.arange(line.first - 0.5, line.last + 1, 0.5)  # edges and centers in turn
-                u = np.log(v / v[0]) / math.log(v[-1] / v[0]) if line.log else (v - v[0]) / (v[-1] - v[0])
-                out.append((k, u[1::2], np.diff(u[::2])))
-        return out
+    def coarse(self) -> tuple[Codes, Array, Array, Array, Codes, Codes]:
+        """The ordered columns of few cells, for `Parzen` to normalize kernels over their cells.
+
+        Returns:
+            which of the ordered columns; all their centers, those of the k-th moved by 2 k so that they ascend; and for
+            all pairs of cells of one column: squared distance, width of the second cell, its column, and where the
+            pairs of each first cell begin.
+        """
+        which = np.flatnonzero(self.cells <= _COARSE)
+        centers, squares, widths, owner = [np.empty(0)], [np.empty(0)], [np.empty(0)], [which[:0]]
+        for i, k in enumerate(which):
+            line = self.space.columns[self.ordered[k]].parameter.line
+            v = np.arange(line.first - 0.5, line.last + 1, 0.5)  # edges and centers in turn
+            u = np.log(v / v[0]) / math.log(v[-1] / v[0]) if line.log else (v - v[0]) / (v[-1] - v[0])
+            center, cells = u[1::2], len(v) // 2
+            centers.append(center + 2 * i)
+            squares.append(((center[:, None] - center) ** 2).ravel())
+            widths.append(np.tile(np.diff(u[::2]), cells))
+            owner.append(np.full(cells * cells, k))
+        sizes = np.repeat(self.cells[which], self.cells[which].astype(np.intp)).astype(np.intp)
+        first = np.cumsum(sizes) - sizes
+        return (
+            which,
+            np.concatenate(centers),
+            np.concatenate(squares),
+            np.concatenate(widths),
+            np.concatenate(owner),
+            first,
+        )
 
     def split(self, rows: Array) -> tuple[Array, Mask, Codes]:
         """Ordered coordinates (0.5 where inactive), which of them are active, and categories (-1 where inactive)."""
@@ -153,9 +172,10 @@ class Parzen:
         """Kernels as linear functions of the features: -(x - m)^2 / 2 s^2 - log z expands into three columns."""
         layout, s, o = self.layout, self.widths, x.shape[1]
         z = s * _ROOT * (ndtr((1 - x) / s) - ndtr(-x / s))
-        for k, centers, widths in layout.coarse:
-            table = np.exp(-0.5 * ((centers[:, None] - centers) / s[k]) ** 2) @ widths
-            z[:, k] = table[np.minimum(np.searchsorted(centers, x[:, k] - 1e-9), len(centers) - 1)]
+        which, centers, squares, widths, owner, first = layout.coarse
+        if len(which):
+            table = np.add.reduceat(np.exp(squares * (-0.5 / (s * s))[owner]) * widths, first)
+            z[:, which] = table[np.searchsorted(centers, x[:, which] + (2 * np.arange(len(which)) - 1e-9))]
         precision = on / (s * s)
         scaled = precision * x
         out[:, :o], out[:, o : 2 * o] = -0.5 * precision, scaled

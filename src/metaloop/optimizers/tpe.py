@@ -44,8 +44,9 @@ class TPE:
 
     Args:
         initial: points that must have come back before the densities take over; until then points are random.
-        good: share of the evaluated points that count as good, at least one and at most `most_good`.
-        most_good: see `good`.
+        good: share of the evaluated points that count as good.
+        least_good: but at least so many.
+        most_good: and at most so many.
         most_bad: the density of the other points is that of the latest so many, and of all pending ones.
         candidates: draws from l for each point asked.
         prior: weight of the uniform distribution in both densities, in points.
@@ -58,6 +59,7 @@ class TPE:
 
     initial: int = 10
     good: float = tunable(0.1, Float(0.05, 0.4, log=True))
+    least_good: int = tunable(5, Int(1, 10))
     most_good: int = tunable(25, Int(5, 100, log=True))
     most_bad: int = tunable(250, Int(50, 2000, log=True))
     candidates: int = tunable(48, Int(8, 256, log=True))
@@ -66,7 +68,7 @@ class TPE:
     spread_bad: float = tunable(0.7, Float(0.3, 3.0, log=True))
 
     def __post_init__(self) -> None:
-        for name in ("initial", "most_good", "most_bad", "candidates"):
+        for name in ("initial", "least_good", "most_good", "most_bad", "candidates"):
             if getattr(self, name) < 1:
                 raise refuse(name, getattr(self, name), "a whole number of at least 1")
         if not 0 < self.good < 1:
@@ -120,7 +122,7 @@ class TPE:
             best = next((rows[k] for k in new if rows[k].tobytes() not in known), None)
             out[i] = _untried(state, good, bad, known) if best is None else best
             known.add(out[i].tobytes())
-            if good.count > 1:
+            if good.count > 1 and i + 1 < n:
                 bad.append(out[i : i + 1])
         return out
 
@@ -135,7 +137,7 @@ class TPE:
             none = Parzen(state.layout, archive.rows[:0], np.empty(0), self.prior, 1.0)
             return none, none
         order = np.argsort(merit, kind="stable")
-        k = min(math.ceil(self.good * n), self.most_good, usable)
+        k = min(max(math.ceil(self.good * n), self.least_good), self.most_good, usable)
         # Only the order counts: the best weigh most, as in CMA-ES, whatever the values.
         rank = math.log(k + 1) - np.log(np.arange(1, k + 1))
         bad = np.concatenate([archive.rows[np.sort(order[k:])[-self.most_bad :]], archive.pending])
