@@ -122,7 +122,7 @@ def drive(
         done = study.finished
         for trial in told:
             if trial.state is TrialState.FAILED:
-                _log.info("trial %d failed: %s", trial.number, (trial.error or "").strip().splitlines()[-1])
+                _log.info("trial %d failed: %s", trial.number, (trial.error or "no reason given").splitlines()[-1])
             if callback is not None:
                 callback(trial)
         line.update(done, limits.budget, sign * best)
