@@ -146,8 +146,9 @@ def _run(
             try:
                 status = drive(study, evaluator, limits, waiting, callback, line, interrupt)
             finally:
-                line.close()
+                interrupt.closing = True
                 evaluator.close()
+                line.close()
     finally:
         retire(study.owner)  # what still runs now is there to be taken up
     return study.result(status, noisy=noisy)
