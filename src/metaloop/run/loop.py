@@ -111,6 +111,8 @@ def drive(
             best = min([sign * t.value for t in told if _counts(t)] + [best] * (not math.isnan(best)), default=math.nan)
             status = _status(limits, study.finished, sign * best, sign, time.monotonic() - begun, interrupt.requested)
             free = 0 if status else evaluator.slots - evaluator.running
+            if free and not waiting:
+                waiting = study.take_up()  # of runs that died, before this one or beside it
             begin, waiting = waiting[:free], waiting[free:]
             free -= len(begin)
             running = len(study.running)

@@ -135,7 +135,7 @@ def _run(
     limits = Limits(budget, seconds, target)
     try:
         with study.transaction():
-            waiting = study.take_up() if study.trials else [study.ask(config=c) for c in start]
+            waiting = [] if study.trials else [study.ask(config=c) for c in start]
         if workers is None and timeout is None:
             evaluator: Evaluator = Here(function, vector=study.vector, report=study.report)
         else:
