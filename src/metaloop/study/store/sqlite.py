@@ -59,9 +59,10 @@ class SQLiteStore:
         self.path = Path(path)
         self._ids: dict[str, int] = {}
         self._db = Connection(self.path, readonly)
+        # In this order: another process that creates them just now sets the numbers together with the tables.
+        tables = {sql for (sql,) in self._db.read("SELECT sql FROM sqlite_master")}
         ((application,),) = self._db.read("PRAGMA application_id")
         ((version,),) = self._db.read("PRAGMA user_version")
-        tables = {sql for (sql,) in self._db.read("SELECT sql FROM sqlite_master")}
         if (tables or application) and application != _APPLICATION_ID:
             raise StoreError(f"{self.path} is a database of another program; choose another file")
         if version > _FORMAT:
