@@ -156,7 +156,7 @@ def test_two_commits_a_trial_whatever_the_number_of_parameters(tmp_path):
     for dim in (1, 40):
         study = Study(tmp_path / f"{dim}.db", space=[(-1, 1)] * dim, optimizer=RandomSearch())
         statements = []
-        study.store._db.set_trace_callback(statements.append)
+        study.store._db._db.set_trace_callback(statements.append)
         for _ in range(5):
             study.tell(study.ask(), 1.0)
         assert statements.count("COMMIT") == 10

@@ -10,8 +10,8 @@ too: `--degree {degree}` and `--degree={degree}` both vanish.
 **Value.** The last line of stdout that is a number, or a JSON object with a `value` (and optionally `constraints`,
 `fidelity`, `cost`). Another exit status than 0, or no such line, fails the trial with the last lines of stderr.
 
-The program runs in a session of its own, so that Ctrl-C does not reach it; its whole process group is ended at the
-time limit, and what it left running when it ends.
+Ctrl-C does not reach the program; at the time limit it is asked to end (SIGTERM), and soon made to. When it has ended,
+so does everything that it started.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ import shutil
 import signal
 import subprocess
 import time
+import weakref
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import IO, Any
 
 from metaloop.cli.output import plain, setting
 from metaloop.errors import InputError, TrialFailed, nearest, refuse
 from metaloop.run.evaluate import current_trial
+from metaloop.run.offspring import Offspring
 from metaloop.space import Space
 
 _KEEP = 65_536  # bytes of stdout and of stderr that are kept: their ends
@@ -107,22 +110,16 @@ class Command:
         if trial is not None:
             environment["METALOOP_TRIAL"] = str(trial.number)
         argv = self.arguments(config)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                start_new_session=True,
-            )
+            process = self._offspring.start(argv, environment, **pipes)
         except OSError as error:
             raise TrialFailed(f"{argv[0]!r} could not be started: {error.strerror or error}") from None
         try:
             out, err, in_time = _read(process, self.timeout)
         finally:
             # Also on a second Ctrl-C: nothing of the trial outlives it.
-            _end(process)
+            self._end(process)
         if not in_time:
             raise TrialFailed(_reason(f"it took longer than {self.timeout:g} s and was ended", err))
         status = process.returncode
@@ -133,6 +130,26 @@ class Command:
         if found is None:
             raise TrialFailed(_reason("no line of stdout was a number or a JSON object with a 'value'", err))
         return found
+
+    @cached_property
+    def _offspring(self) -> Offspring:
+        offspring = Offspring()
+        weakref.finalize(self, offspring.close)
+        return offspring
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End the program if it still runs, and everything it started; close its pipes."""
+        try:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+                    os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE)
+        finally:  # also when somebody is impatient
+            self._offspring.end(process)
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def last_value(text: str) -> Any | None:
@@ -232,24 +249,6 @@ def _read(process: subprocess.Popen[bytes], timeout: float | None) -> tuple[byte
             in_time = False
     out, err = tails.values()
     return out.bytes(), err.bytes(), in_time
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program if it still runs, and everything in its process group; close its pipes."""
-    if process.poll() is None:
-        _kill(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-    _kill(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
-
-
-def _kill(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
-        os.killpg(group, number)
 
 
 def _reason(what: str, err: bytes) -> str:

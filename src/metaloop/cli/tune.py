@@ -174,6 +174,9 @@ def ended_by_signals() -> Iterator[None]:
         return
 
     def end(number: int, frame: FrameType | None) -> None:
+        for other in numbers:  # once is enough: what is being put away is not interrupted
+            if signal.getsignal(other) is end:
+                signal.signal(other, signal.SIG_IGN)
         raise Ended(number)
 
     numbers = [signal.SIGTERM] + ([signal.SIGHUP] if sys.platform != "win32" else [])

@@ -22,7 +22,7 @@ from metaloop.study.trial import Trial
 current_trial: ContextVar[Trial] = ContextVar("current_trial")
 """The trial that is being evaluated, for objectives that want its number."""
 
-_MOST_TRACEBACK = 20_000  # characters kept of a failure's traceback
+_MOST_TEXT = 20_000  # characters kept of a failure's reason
 
 Report = Callable[[Trial, Observation], bool]  # an intermediate value -> whether to end the evaluation
 
@@ -45,12 +45,12 @@ def evaluate(objective: Callable[[Any], Any], trial: Trial, *, vector: bool, rep
         returned = objective(argument)
         return _follow(returned, trial, report) if inspect.isgenerator(returned) else returned, None
     except TrialFailed as failure:
-        return None, str(failure)
+        return None, str(failure)[-_MOST_TEXT:]
     except (Exception, SystemExit, GeneratorExit) as error:
         # The frame of this function says nothing to the user.
         trace = error.__traceback__.tb_next if error.__traceback__ else None
         text = "".join(traceback.format_exception(type(error), error, trace))
-        return None, text[-_MOST_TRACEBACK:]
+        return None, text[-_MOST_TEXT:]
     finally:
         current_trial.reset(token)
 

@@ -12,10 +12,15 @@ _log = logging.getLogger("metaloop")
 
 
 class Interruptible:
-    """A block in which the first SIGINT only sets `requested`; outside the main thread it does nothing."""
+    """A block in which the first SIGINT only sets `requested`; outside the main thread it does nothing.
+
+    Attributes:
+        requested: the first SIGINT has come.
+        closing: set it where what is left to do is short and must not be left out; no SIGINT has an effect then.
+    """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self.closing = False
         self._previous: Any = None
 
     def __enter__(self) -> Interruptible:
@@ -26,6 +31,8 @@ class Interruptible:
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.closing:
+            return
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -111,6 +111,8 @@ def drive(
             best = min([sign * t.value for t in told if _counts(t)] + [best] * (not math.isnan(best)), default=math.nan)
             status = _status(limits, study.finished, sign * best, sign, time.monotonic() - begun, interrupt.requested)
             free = 0 if status else evaluator.slots - evaluator.running
+            if free and not waiting:
+                waiting = study.take_up()  # of runs that died, before this one or beside it
             begin, waiting = waiting[:free], waiting[free:]
             free -= len(begin)
             running = len(study.running)
@@ -122,7 +124,7 @@ def drive(
         done = study.finished
         for trial in told:
             if trial.state is TrialState.FAILED:
-                _log.info("trial %d failed: %s", trial.number, (trial.error or "").strip().splitlines()[-1])
+                _log.info("trial %d failed: %s", trial.number, (trial.error or "no reason given").splitlines()[-1])
             if callback is not None:
                 callback(trial)
         line.update(done, limits.budget, sign * best)

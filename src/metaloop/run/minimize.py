@@ -141,7 +141,7 @@ def _run(
     limits = Limits(budget, seconds, target)
     try:
         with study.transaction():
-            waiting = study.take_up() if study.trials else [study.ask(config=c) for c in start]
+            waiting = [] if study.trials else [study.ask(config=c) for c in start]
         if workers is None and timeout is None:
             evaluator: Evaluator = Here(function, vector=study.vector, report=study.report)
         else:
@@ -152,8 +152,9 @@ def _run(
             try:
                 status = drive(study, evaluator, limits, waiting, callback, line, interrupt)
             finally:
-                line.close()
+                interrupt.closing = True
                 evaluator.close()
+                line.close()
     finally:
         retire(study.owner)  # what still runs now is there to be taken up
     return study.result(status, noisy=noisy)

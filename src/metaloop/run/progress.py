@@ -31,12 +31,17 @@ class Progress:
         of = f"/{budget}" if budget else ""
         value = "" if math.isnan(best) else f", best {best:.6g}"
         text = f"{done}{of} trials{value}, {now - self._start:.0f} s"
-        sys.stderr.write("\r" + text.ljust(self._width))
-        sys.stderr.flush()
+        self._write("\r" + text.ljust(self._width))
         self._width = len(text)
 
     def close(self) -> None:
         """End the line, if one was begun."""
         if self._width:
-            sys.stderr.write("\n")
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
             sys.stderr.flush()
+        except OSError:  # the terminal was closed; the run goes on
+            self._shown = False

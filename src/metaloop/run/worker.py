@@ -6,7 +6,9 @@ Messages to it: the objective first (bytes, vector?), then trials; after a repor
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import os
 import pickle
 import socket
 import sys
@@ -28,6 +30,7 @@ def main(descriptor: int) -> None:
     """
     faulthandler.enable()
     channel = Channel(socket.socket(fileno=descriptor))
+    os.register_at_fork(after_in_child=channel.close)  # an objective may fork: its child does not answer for it
     try:
         data, vector = channel.receive()
         try:
@@ -53,5 +56,6 @@ def _answer(objective: Any, trial: Trial, vector: bool, channel: Channel) -> tup
         error = "the objective raised KeyboardInterrupt"
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with contextlib.suppress(Exception):  # the objective may have closed it, or nobody reads any more
+                stream.flush()
     return (FAILED, error) if error is not None else outcome(returned)

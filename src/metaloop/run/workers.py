@@ -1,8 +1,8 @@
 """Worker processes on this machine, and their supervisor.
 
-Each worker is a fresh interpreter in a session of its own, so that Ctrl-C does not reach it and everything it starts
-can be ended with it. One that dies fails its trial and is replaced; one that is late is killed. There are no threads
-here: one `select` waits for answers, deaths and deadlines. A `guard` process ends the workers of a run that is killed.
+Each worker is a fresh interpreter, and everything it starts is ended with it (see `offspring`). One that dies fails its
+trial and is replaced; one that is late is killed. There are no threads here: one `select` waits for answers, deaths and
+deadlines.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 from metaloop.errors import InputError, RunError, refuse
 from metaloop.run.channel import Channel
 from metaloop.run.evaluate import Report
-from metaloop.run.guard import end_tree
 from metaloop.run.objective import packed
+from metaloop.run.offspring import Offspring
 from metaloop.study.trial import Trial
 
 Finished = tuple[Trial, Any, str | None]  # a trial, what came back, why it failed
@@ -41,8 +41,9 @@ _ONE_THREAD = {
     "VECLIB_MAXIMUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
-_STARTS = 3  # deaths in a row, before a worker was ready, that end the run
-_TICK = 0.1  # seconds between looks at the processes, where the system cannot announce a death
+_STARTS = 3  # deaths in a row and slot, before a worker was ready, that end the run
+_TICK = 1.0  # seconds between looks at the guard
+_SHORT_TICK = 0.1  # and at the processes, where the system cannot announce a death
 _PARTING = 1.0  # seconds that idle workers have to leave by themselves
 
 
@@ -89,10 +90,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
-        guard = Path(__file__).with_name("guard.py")
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(guard)], stdin=subprocess.PIPE, start_new_session=True
-        )
+        self._offspring = Offspring()
 
     @property
     def running(self) -> int:
@@ -101,7 +99,8 @@ class Workers:
 
     def submit(self, trial: Trial) -> None:
         """Begin to evaluate; at most `slots` at a time."""
-        idle = next((w for w in self._workers if w.trial is None), None) or self._start()
+        alive = (w for w in self._workers if w.trial is None and w.process.poll() is None)
+        idle = next(alive, None) or self._start()
         idle.trial = trial
         if idle.ready:
             idle.deadline = time.monotonic() + self._timeout
@@ -118,7 +117,8 @@ class Workers:
         finished: list[Finished] = []
         while not finished:
             nearest = min(w.deadline for w in self._workers) - time.monotonic()
-            tick = 60.0 if all(w.death >= 0 for w in self._workers) else _TICK
+            tick = _TICK if all(w.death >= 0 for w in self._workers) else _SHORT_TICK
+            self._offspring.keep_guarded()
             for key, _ in self._selector.select(max(0.0, min(nearest, tick))):
                 worker = key.data
                 if worker in self._workers and key.fileobj is worker.channel.connection:
@@ -151,10 +151,7 @@ class Workers:
         for worker in list(self._workers):
             self._end(worker)
         self._selector.close()
-        if self._guard.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._guard.stdin.close()
-        self._guard.wait()
+        self._offspring.close()
 
     # --- one worker --------------------------------------------------------------------------------------------
 
@@ -162,18 +159,16 @@ class Workers:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT, json.dumps([str(Path(p).absolute()) for p in sys.path]),
-                     str(theirs.fileno())],
+                folders = json.dumps([str(Path(p).absolute()) for p in sys.path])
+                process = self._offspring.start(
+                    [sys.executable, "-c", _BOOT, folders, str(theirs.fileno())],
+                    _ONE_THREAD | os.environ,
                     stdin=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
-                    env=_ONE_THREAD | os.environ,
-                    start_new_session=True,
-                )  # fmt: skip
+                )
             except OSError as error:
                 ours.close()
                 raise RunError(f"a worker process could not be started: {error.strerror or error}") from None
-        self._tell_guard(f"+{process.pid}")
         death = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else -1
         worker = _Worker(process, Channel(ours), death)
         self._workers.append(worker)
@@ -220,28 +215,20 @@ class Workers:
         if worker.ready:
             return [(trial, None, f"its process {how}")]
         self._failed_starts += 1
-        if self._failed_starts >= _STARTS:
+        if self._failed_starts >= _STARTS * self.slots:
             raise RunError(f"worker processes end before they are ready: the last one {how}")
         self.submit(trial)
         return []
 
     def _end(self, worker: _Worker) -> None:
         """Kill a worker and everything it started."""
-        end_tree(worker.process.pid)
-        worker.process.wait()
-        self._tell_guard(f"-{worker.process.pid}")
+        self._offspring.end(worker.process)
         self._selector.unregister(worker.channel.connection)
         worker.channel.close()
         if worker.death >= 0:
             self._selector.unregister(worker.death)
             os.close(worker.death)
         self._workers.remove(worker)
-
-    def _tell_guard(self, line: str) -> None:
-        if self._guard.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._guard.stdin.write(f"{line}\n".encode())
-                self._guard.stdin.flush()
 
 
 def _cause(status: int) -> str:

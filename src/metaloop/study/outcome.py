@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metaloop.optimizers.protocol import FAILED, Observation
+from metaloop.optimizers.protocol import FAILED, Observation, Status
 
 _KEYS = {"value", "values", "constraints", "fidelity", "cost"}
 
@@ -43,6 +43,8 @@ def outcome(returned: Any) -> tuple[Observation, str | None]:
         return _finite(Observation((number(returned),)))
     except (TypeError, ValueError) as error:
         return FAILED, str(error)
+    except Exception as error:  # an object of the user's may raise anything
+        return FAILED, f"the objective returned an object that cannot be read: {type(error).__name__}"
 
 
 def number(value: Any) -> float:
@@ -51,11 +53,10 @@ def number(value: Any) -> float:
     Raises:
         TypeError: anything else.
     """
-    if isinstance(value, np.ndarray) and value.size == 1:
+    if isinstance(value, np.ndarray) and value.size == 1 and not np.ma.is_masked(value):
         value = value.reshape(()).item()
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        if hasattr(value, "__float__") and not isinstance(value, (str, bytes, complex, bool, np.bool_, np.ndarray)):
-            return float(value)
+    no_numbers = (str, bytes, bool, complex, np.bool_, np.complexfloating, np.ndarray)
+    if isinstance(value, no_numbers) or not hasattr(value, "__float__"):
         shown = repr(value).replace("\n", " ")
         raise TypeError(
             f"the objective returned {shown[:80]} ({type(value).__name__}); it may return a number or a dict"
@@ -63,7 +64,7 @@ def number(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise ValueError("the objective returned a whole number too large for a double") from None
+        raise ValueError("the objective returned a number too large for a double") from None
 
 
 def _numbers(name: str, values: Any) -> tuple[float, ...]:
@@ -73,6 +74,8 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
 
 
 def _finite(seen: Observation) -> tuple[Observation, str | None]:
+    if seen.status is not Status.OK:
+        return FAILED, f"the objective returned an observation that is {seen.status}; it may return one that is ok"
     bad = [v for v in (*seen.values, *seen.constraints) if not math.isfinite(v)]
     if bad:
         return FAILED, f"the objective returned {bad[0]}; it may return a finite number"

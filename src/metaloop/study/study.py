@@ -267,6 +267,8 @@ class Study:
         return taken
 
     def _finish(self, trial: Trial | int, state: TrialState, seen: Observation, reason: str | None) -> Trial:
+        if reason is not None:  # never blank, and no lone surrogates (a file name that is not UTF-8)
+            reason = reason.strip().encode(errors="backslashreplace").decode() or "no reason given"
         with self.transaction():
             found = self._running(trial)
             self._fold.tell(found.row, seen)
