@@ -23,7 +23,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "Sobol": "metaloop.optimizers.sobol:Sobol",
         "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",
     },
-    "systems": {},
+    "systems": {"scf": "metaloop.systems.scf:SYSTEM"},
 }
 
 

@@ -162,9 +162,7 @@ def solve(
     if math.isinf(recipe.most):
         recipe = replace(recipe, most=1500.0 * model.spins)
     unit = float(model.spins)
-    state = recipe.init(
-        [Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)], look=8 * unit
-    )
+    state = recipe.init([Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)], look=8 * unit)
     run = _Run(model, start := model.start(dm0), np.random.default_rng(seed), start)
     run.note("guess")
     state.spent, last = float(model.meter.count), math.inf
