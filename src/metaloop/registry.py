@@ -28,6 +28,7 @@ _TABLES: dict[str, dict[str, str]] = {
     },
     "systems": {
         "choosing": "metaloop.systems.choosing:SYSTEM",
+        "scf": "metaloop.systems.scf:SYSTEM",
     },
 }
 
