@@ -32,7 +32,9 @@ _SHARPER = 0.3  # times the present error, below which differences are worth tak
 _SHORT = 10.0  # steps shorter than so many differences: what the differences see is not what the step needs
 _CONTRADICTION = 0.5  # relative gap between a decrease and what the gradients say
 _LOUD = 3.0  # times the noise expected, from which differences are taken anew
+_CLOSER = 0.01  # spacing of the second difference table, in that of the first
 _WORTH = 0.05  # share of a decrease that another step length has to promise
+_WORTH_PAID = 0.2  # the same once differences around the present end are out
 
 
 @state
@@ -76,6 +78,10 @@ class Batch:
             out[self.column[i]] = self.at[i]
         return out
 
+    def rows(self, status: int) -> Array:
+        """The points with a status, shape (k, dim)."""
+        return np.array([self.row(int(i)) for i in np.flatnonzero(self.status == status)]).reshape(-1, len(self.base))
+
     def find(self, row: Array) -> int:
         """The index of a point that has not come back; -1 if there is none."""
         differs = np.flatnonzero((row != self.base) & ~(np.isnan(row) & np.isnan(self.base)))
@@ -100,7 +106,8 @@ class Descent:
         x: the iterate, a canonical row.
         value: what it brought: the objective, or the violation while `infeasible`.
         reach: longest first step, in widths of the cube; `memory` the number of pairs kept.
-        noise: standard deviation of a value beyond rounding; `measured` whether by this descent.
+        noise: standard deviation of a value beyond rounding; `measured` whether by this descent, `suspected` what the
+            first of two difference tables said.
         free: columns that move, shape (n,); all arrays below but `batch` and `tried` belong to them.
         h: steps of the differences; `curvature` the second derivatives that they follow from.
         batch: what is waited for.
@@ -140,6 +147,7 @@ class Descent:
     central: bool = True
     again: bool = False
     measured: bool = False
+    suspected: float = math.inf
 
     @classmethod
     @np.errstate(all="ignore")
@@ -293,7 +301,8 @@ class Descent:
         u = self.x[self.free]
         room = np.where(self.step > 0, (1.0 - u) / self.step, np.where(self.step < 0, -u / self.step, np.inf))
         longest = float(room.min(initial=np.inf))
-        length = next_length(self.value, self.slope, self.tried, longest, 2.0 * self._noise(), _WORTH)
+        worth = _WORTH if len(self.batch.at) == 1 else _WORTH_PAID  # differences around this end are paid for already
+        length = next_length(self.value, self.slope, self.tried, longest, 2.0 * self._noise(), worth)
         if math.isnan(length):
             self._fail()
         elif length:
@@ -328,21 +337,26 @@ class Descent:
 
     # --- noise -------------------------------------------------------------------------------------------------
 
-    def _begin_table(self) -> None:
-        """Wait for values at equal distances along the column in which the step is longest."""
+    def _begin_table(self, spacing: float = 1.0) -> None:
+        """Wait for values at equal distances, in steps of the differences, along the column of the longest step."""
         j = int(np.argmax(np.abs(self.step)))
         column, u = int(self.free[j]), float(self.x[self.free[j]])
-        inwards = self.h[j] if u <= 0.5 else -self.h[j]
+        inwards = math.copysign(spacing * min(self.h[j], 0.5 / differences.TABLE), 0.5 - u)
         self.phase, self.batch = "noise", Batch.around(self.x)
         at = u + inwards * np.arange(1, differences.TABLE)
         self.batch.add(self.space, [column] * len(at), at.tolist())
 
     def _measure(self) -> None:
-        """The difference table has come back."""
-        expected = self._noise()
-        level = differences.noise_level(np.append(self.value, self.batch.value))
+        """The difference table has come back; a high level has to show at another scale too, where a kink does not."""
+        expected, once = self._noise(), self.suspected < math.inf
+        level = float(np.minimum(differences.noise_level(np.append(self.value, self.batch.value)), self.suspected))
+        loud = _LOUD * expected < level < math.inf
+        if loud and not once:
+            self.suspected = level
+            self._begin_table(_CLOSER)
+            return
         self.noise, self.measured = level if math.isfinite(level) else 0.0, True
-        if self.noise > _LOUD * expected:
+        if loud:
             self._forget()
             self._expect_noise()
         else:

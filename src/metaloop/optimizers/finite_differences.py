@@ -12,7 +12,7 @@ import numpy as np
 
 from metaloop.space import Array, Mask
 
-LARGEST = 0.05  # step, in widths of the cube
+LARGEST = 0.2  # step, in widths of the cube
 SMALLEST = 1e-9
 TABLE = 7  # values of a difference table, the first one included
 _PLACES = np.array([1.0, -1.0, -2.0, 2.0])  # where to evaluate, in steps; the next one where the wall is or it failed

@@ -23,7 +23,7 @@ from metaloop.optimizers.state import state
 from metaloop.recipe import tunable
 from metaloop.space import Array, Float, Space
 
-_MAX_PENDING = 10_000  # probes that are remembered; older ones count as points from outside
+_MAX_PENDING = 10_000  # points out that are remembered; older ones count as points from outside
 _HOPELESS = 100.0  # times the predicted decrease: a gap to the best value that will not be closed
 _SAME = 0.1  # share of a step: a known minimum so near to its end is where the step leads
 
@@ -39,6 +39,7 @@ class LBFGSState:
         minima: where descents ended, shape (k, dim).
         waiting: probes to ask next: the first start, and released ones, shape (k, dim).
         pending: probes that are out, shape (k, dim).
+        stale: points that are out and that no search waits for any more, shape (k, dim).
         design: more probes.
         probed: points sampled since the last descent began.
         begun: descents so far.
@@ -51,6 +52,7 @@ class LBFGSState:
     minima: Array
     waiting: Array
     pending: Array
+    stale: Array
     design: SobolState
     probed: int = 0
     begun: int = 0
@@ -82,7 +84,7 @@ class LBFGS:
 
     start: tuple[float, ...] | None = None
     probes: float = tunable(1.0, Float(0.1, 4.0, log=True))
-    reach: float = tunable(0.1, Float(0.01, 1.0, log=True))
+    reach: float = tunable(0.3, Float(0.01, 1.0, log=True))
     memory: int | None = None
 
     def __post_init__(self) -> None:
@@ -109,7 +111,7 @@ class LBFGS:
         first = space.snap(np.full(d, 0.5) if self.start is None else np.array(self.start))
         none = np.empty((0, d))
         design = Sobol().init(space, seed)
-        return LBFGSState(space, [], Starts.empty(d), none, first[space.allowed(first)], none, design)
+        return LBFGSState(space, [], Starts.empty(d), none, first[space.allowed(first)], none, none, design)
 
     def ask(self, state: LBFGSState, n: int) -> tuple[Array, LBFGSState]:
         """n points, shape (n, dim): what the best search waits for, the others, further starts, then probes."""
@@ -177,15 +179,21 @@ class LBFGS:
         else:
             batch.status[k], batch.value[k] = TOLD, seen.violation if descent.infeasible else seen.value
         descent.advance()
+        if descent.batch is not batch:
+            state.stale = np.concatenate([state.stale, batch.rows(OUT)])[-_MAX_PENDING:]
         if descent.x is not x:
             state.starts.add(state.space, descent.x, *_merit(descent), used=True)
         self._follow(state, descent)
 
     def _sampled(self, state: LBFGSState, row: Array, seen: Observation) -> None:
         """A value at a point that no search waits for; one better than all of them begins a search at once."""
-        hits = np.flatnonzero(same(state.pending, row))
         if seen.status is Status.PENDING:
             return
+        stale = np.flatnonzero(same(state.stale, row))
+        if len(stale):
+            state.stale = np.delete(state.stale, stale[0], axis=0)
+            return
+        hits = np.flatnonzero(same(state.pending, row))
         state.pending = np.delete(state.pending, hits[:1], axis=0)
         if seen.status is Status.RELEASED:
             state.waiting = np.concatenate([state.waiting, np.repeat(row[None], min(1, len(hits)), axis=0)])

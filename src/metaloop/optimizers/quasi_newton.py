@@ -1,9 +1,9 @@
 """The curvature of a smooth function, learned from changes of its gradient, and the steps that follow from it.
 
 Sources: [NW] Nocedal & Wright, Numerical Optimization, 2nd ed. 2006; [HIK] Hintermüller, Ito & Kunisch, SIAM J. Optim.
-13 (2003): the primal-dual active set method. Byrd, Lu, Nocedal & Zhu, SIAM J. Sci. Comput. 16 (1995), L-BFGS-B, follow
-a piecewise path to the bounds and refine its end; here the model is minimized over the box, since evaluations cost more
-than algebra.
+13 (2003): the primal-dual active set method; Murty, Linear Complementarity, 1988: one exchange at a time. Byrd, Lu,
+Nocedal & Zhu, SIAM J. Sci. Comput. 16 (1995), L-BFGS-B, follow a piecewise path to the bounds and refine its end; here
+the model is minimized over the box, since evaluations cost more than algebra.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from metaloop.space import Array
 
-_ACTIVE_SETS = 30  # guesses of the active set before the step is clipped instead
+_ACTIVE_SETS = 1000  # guesses of the active set before the step is clipped instead
+_PATIENCE = 3  # guesses in a row that may be no better than one before
 _ARMIJO = 1e-4  # [NW] (3.4)
 _TRIES = 12  # step lengths per line search
 _LONGEST = 5.0  # times the step so far, at most, for the next one
@@ -57,10 +58,18 @@ def box_step(inverse: Callable[[Array], Array], g: Array, low: Array, high: Arra
     newton = -inverse(g[:, None])[:, 0]
     p, side, fall = newton, np.zeros(len(g)), -0.5 * float(g @ newton)
     new = np.where(newton < low, -1.0, np.where(newton > high, 1.0, 0.0))
+    fewest, patience = len(g) + 1, _PATIENCE
     for _ in range(_ACTIVE_SETS):
-        if (new == side).all():
+        wrong = np.flatnonzero(new != side)
+        if not len(wrong):
             return p, fall
-        side = new
+        if len(wrong) < fewest:
+            fewest, patience = len(wrong), _PATIENCE
+        elif patience:
+            patience -= 1
+        else:  # going in circles; one change at a time does not
+            wrong = wrong[-1:]
+        side[wrong] = new[wrong]
         active = np.flatnonzero(side)
         unit = np.zeros((len(g), len(active)))
         unit[active, np.arange(len(active))] = 1.0
