@@ -281,8 +281,12 @@ class Switching:
         return p * min(remaining, state.method.finish, 1e9) > (1 - p) * 0.5 * state.look.mean
 
     def _up(self, state: SwitchState, rate: float, remaining: float, residual: float) -> Move:
-        above = state.methods[state.at + 1]
-        price = self._finish(state, state.at + 1, residual) if state.returned else above.finish
+        prices = [
+            self._finish(state, k, residual) if state.returned else state.methods[k].finish
+            for k in range(state.at + 1, len(state.methods))
+        ]
+        price = min(prices)
+        k = state.at + 1 + prices.index(price)
         worse = state.returned and math.isfinite(state.entered) and state.merits[-1] > state.entered
         if not worse and self.rent.decide(state.rent, price, state.here + remaining) is None:
             return Move.STEP
@@ -291,8 +295,8 @@ class Switching:
         if state.returned:
             state.back[state.at] = self.account.observe(state.back[state.at], -state.here / price)
             self._happened(state, "it did not converge")
-        self._enter(state, state.at + 1, residual, state.merits[-1])
-        return self._log(state, Move.STEP, said, f"switch up to {above.name}", f"the end for {price:.0f} units")
+        self._enter(state, k, residual, state.merits[-1])
+        return self._log(state, Move.STEP, said, f"switch up to {state.method.name}", f"the end for {price:.0f} units")
 
     def _down(self, state: SwitchState, residual: float, remaining: float) -> Move:
         below = min(range(state.at), key=lambda k: self._finish(state, k, residual))
