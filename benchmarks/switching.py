@@ -15,6 +15,7 @@ import math
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from metaloop.control import RentOrBuy
 from metaloop.online import Method, Move, Switching
@@ -47,7 +48,8 @@ PROBLEMS = {
     "Beale": (lambda x: np.array([1.5, 2.25, 2.625]) - x[0] * (1 - x[1] ** np.arange(1, 4)), [1, 1]),
     "Helical valley": (
         lambda x: np.array([
-            10 * (x[2] - 10 * (math.atan2(x[1], x[0]) / (2 * math.pi))), 10 * (math.hypot(x[0], x[1]) - 1), x[2]
+            10 * (x[2] - 10 * (math.atan(x[1] / x[0]) / (2 * math.pi) + 0.5 * (x[0] < 0))),
+            10 * (math.hypot(x[0], x[1]) - 1), x[2],
         ]),
         [-1, 0, 0],
     ),
@@ -202,6 +204,12 @@ def multiplications(lu):
     return float(np.diff(sp.csc_matrix(lu.L).indptr) @ np.diff(sp.csr_matrix(lu.U).indptr))
 
 
+def bandwidth(a):
+    order = reverse_cuthill_mckee(a, symmetric_mode=True)
+    b = sp.coo_matrix(a[order][:, order])
+    return float(np.abs(b.row - b.col).max())
+
+
 class Linear:
     """One step of each method on A x = b."""
 
@@ -215,8 +223,8 @@ class Linear:
         self.ladder = [
             Method("CG", 1.0, rate=0.8),
             Method("CG with ILU", 4.0, 100.0, rate=0.5),
-            # Nested dissection of a planar graph: O(n^1.5); how it will be for others is not known before.
-            Method("factorization", 400.0, 10.0 * n**1.5 / self.a.nnz, rate=1e-8),
+            # What a band of that width would cost: an upper bound that is known beforehand.
+            Method("factorization", 400.0, n * bandwidth(self.a) ** 2 / self.a.nnz, rate=1e-8),
         ]
 
     def step(self, k):

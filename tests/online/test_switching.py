@@ -89,12 +89,12 @@ def test_a_small_residual_is_not_enough_where_a_certificate_is_wanted():
 
 
 def test_it_looks_early_only_where_the_rest_is_dear():
-    for remaining, early in ((30, True), (2, False)):
+    for remaining, sound, early in ((30, False, True), (2, False, False), (30, True, False)):
         recipe = Switching(tolerance=1e-6, certify=True, early=1.0)
         state = recipe.init(LADDER, look=10.0)
         rate = (1e-6 / 1e-2) ** (1 / remaining)
         for k in range(4):
-            recipe.observe(state, 1e-2 * rate ** (k - 3), 1.0)
+            recipe.observe(state, 1e-2 * rate ** (k - 3), 1.0, sound=sound)
         assert (recipe.decide(state) is Move.LOOK) == early
 
 

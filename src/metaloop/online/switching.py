@@ -193,15 +193,15 @@ class Switching:
     def observe(
         self, state: SwitchState, residual: float, cost: float = 1.0, merit: float = math.nan, *, sound: bool = True
     ) -> SwitchState:
-        """One step: the residual after it, what it cost, what is minimized, and whether the method trusts the place.
+        """One step: the residual after it, what it cost, what is minimized, and whether it seems to be near a minimum.
 
         Args:
             state: taken over.
             residual: >= 0; one that is not finite is a failed step.
             cost: in the solver's own unit, >= 0.
             merit: of the point; NaN where nothing is minimized.
-            sound: False where the method itself sees that it is at no minimum (negative curvature), so that a cheaper
-                one had better not be taken up.
+            sound: False where there are signs that it is at no minimum (curvature that seems to be negative): then it
+                pays to look early, and a cheaper method had better not be taken up.
         """
         if state.residuals and 0 < residual < state.residuals[-1] < math.inf:
             state.contraction[state.at].add(math.log(residual / state.residuals[-1]))
@@ -274,7 +274,7 @@ class Switching:
         return Move.STEP
 
     def _look_early(self, state: SwitchState, residual: float, remaining: float) -> bool:
-        if not self.certify or state.looked or residual > self.early:
+        if not self.certify or state.looked or state.sound or residual > self.early:
             return False
         p = state.saddles.mean
         # What it saves if there is a way down; what it costs if not, half of which the last look gets back.

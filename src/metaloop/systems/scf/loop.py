@@ -16,6 +16,7 @@ from metaloop.systems.scf.model import Field, Point
 Array = npt.NDArray[np.float64]
 
 FIRST, SECOND = "DIIS", "second order"
+_SOUND = 0.05  # Hartree, of the estimate of the lowest curvature
 # Tuned on the design half of benchmarks/scf.py.
 DEFAULT = Switching(near=5e-3, early=0.1, odds=0.7)
 
@@ -117,6 +118,10 @@ class _Run:
             self.radius = min(self.radius, length) / 3
         return value > 0
 
+    def seems_sound(self) -> bool:
+        """Whether the estimated Hessian, which costs nothing, is well above zero."""
+        return float(self.model.curvature(self.at)[1].values.min()) > _SOUND
+
     def look(self, threshold: float) -> bool | None:
         """Whether it goes down from here."""
         _, space = self.model.curvature(self.at)
@@ -180,6 +185,7 @@ def solve(
             sound = True
             if state.method.name == FIRST:
                 run.at = model.first(run.at)
+                sound = run.at.residual > recipe.early or not certified or run.seems_sound()
             else:
                 sound = run.second()
             run.note(state.method.name)
