@@ -204,6 +204,9 @@ def multiplications(lu):
     return float(np.diff(sp.csc_matrix(lu.L).indptr) @ np.diff(sp.csr_matrix(lu.U).indptr))
 
 
+SYMMETRIC = {"permc_spec": "MMD_AT_PLUS_A", "options": {"SymmetricMode": True}}
+
+
 def bandwidth(a):
     order = reverse_cuthill_mckee(a, symmetric_mode=True)
     b = sp.coo_matrix(a[order][:, order])
@@ -232,15 +235,17 @@ class Linear:
         if self.on != k:
             self.on, self.p = k, None
             if k == 1:
-                ilu = spl.spilu(self.a, drop_tol=1e-3, fill_factor=4)
+                ilu = spl.spilu(self.a, drop_tol=1e-3, fill_factor=4, diag_pivot_thresh=0.0, **SYMMETRIC)
                 self.solve = ilu.solve
                 cost += multiplications(ilu) / self.a.nnz
                 self.extra = (ilu.L.nnz + ilu.U.nnz) / self.a.nnz
         if k == 2:
-            lu = spl.splu(self.a)
+            lu = spl.splu(self.a, diag_pivot_thresh=0.0, **SYMMETRIC)
             self.x = self.x + lu.solve(self.b - self.a @ self.x)
             self.r = self.b - self.a @ self.x
             return float(np.linalg.norm(self.r) / self.norm), cost + multiplications(lu) / self.a.nnz
+        if not self.r.any():
+            return 0.0, cost
         z = self.r if k == 0 else self.solve(self.r)
         cost += 0 if k == 0 else self.extra
         rz = self.r @ z
