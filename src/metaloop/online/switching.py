@@ -193,15 +193,15 @@ class Switching:
     def observe(
         self, state: SwitchState, residual: float, cost: float = 1.0, merit: float = math.nan, *, sound: bool = True
     ) -> SwitchState:
-        """One step: the residual after it, what it cost, what is minimized, and whether the method trusts the place.
+        """One step: the residual after it, what it cost, what is minimized, and whether it seems to be near a minimum.
 
         Args:
             state: taken over.
             residual: >= 0; one that is not finite is a failed step.
             cost: in the solver's own unit, >= 0.
             merit: of the point; NaN where nothing is minimized.
-            sound: False where the method itself sees that it is at no minimum (negative curvature), so that a cheaper
-                one had better not be taken up.
+            sound: False where there are signs that it is at no minimum (curvature that seems to be negative): then it
+                pays to look early, and a cheaper method had better not be taken up.
         """
         if state.residuals and 0 < residual < state.residuals[-1] < math.inf:
             state.contraction[state.at].add(math.log(residual / state.residuals[-1]))
@@ -274,15 +274,19 @@ class Switching:
         return Move.STEP
 
     def _look_early(self, state: SwitchState, residual: float, remaining: float) -> bool:
-        if not self.certify or state.looked or residual > self.early:
+        if not self.certify or state.looked or state.sound or residual > self.early:
             return False
         p = state.saddles.mean
         # What it saves if there is a way down; what it costs if not, half of which the last look gets back.
         return p * min(remaining, state.method.finish, 1e9) > (1 - p) * 0.5 * state.look.mean
 
     def _up(self, state: SwitchState, rate: float, remaining: float, residual: float) -> Move:
-        above = state.methods[state.at + 1]
-        price = self._finish(state, state.at + 1, residual) if state.returned else above.finish
+        prices = [
+            self._finish(state, k, residual) if state.returned else state.methods[k].finish
+            for k in range(state.at + 1, len(state.methods))
+        ]
+        price = min(prices)
+        k = state.at + 1 + prices.index(price)
         worse = state.returned and math.isfinite(state.entered) and state.merits[-1] > state.entered
         if not worse and self.rent.decide(state.rent, price, state.here + remaining) is None:
             return Move.STEP
@@ -291,8 +295,8 @@ class Switching:
         if state.returned:
             state.back[state.at] = self.account.observe(state.back[state.at], -state.here / price)
             self._happened(state, "it did not converge")
-        self._enter(state, state.at + 1, residual, state.merits[-1])
-        return self._log(state, Move.STEP, said, f"switch up to {above.name}", f"the end for {price:.0f} units")
+        self._enter(state, k, residual, state.merits[-1])
+        return self._log(state, Move.STEP, said, f"switch up to {state.method.name}", f"the end for {price:.0f} units")
 
     def _down(self, state: SwitchState, residual: float, remaining: float) -> Move:
         below = min(range(state.at), key=lambda k: self._finish(state, k, residual))

@@ -16,8 +16,9 @@ from metaloop.systems.scf.model import Field, Point
 Array = npt.NDArray[np.float64]
 
 FIRST, SECOND = "DIIS", "second order"
+_SOUND = 0.05  # Hartree, of the estimate of the lowest curvature
 # Tuned on the design half of benchmarks/scf.py.
-DEFAULT = Switching(near=5e-3, early=2e-3)
+DEFAULT = Switching(near=5e-3, early=0.1, odds=0.7)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Solution:
 class _Run:
     """A solution in the making."""
 
-    field: Field
+    model: Field
     at: Point
     rng: np.random.Generator
     best: Point
@@ -80,16 +81,16 @@ class _Run:
     verdict: Verdict | None = None
 
     def note(self, what: str) -> None:
-        self.history.append(Moment(self.field.meter.count, self.at.energy, self.at.residual, what))
+        self.history.append(Moment(self.model.meter.count, self.at.energy, self.at.residual, what))
         if self.at.energy < self.best.energy:
             self.best = self.at
 
     def carried(self) -> list[Array]:
-        return [self.field.carry(mode, home, self.at) for mode, home in self.modes]
+        return [self.model.carry(mode, home, self.at) for mode, home in self.modes]
 
     def second(self) -> bool:
         """One trust-region step; whether the curvature is positive as far as it was seen."""
-        gradient, space = self.field.curvature(self.at)
+        gradient, space = self.model.curvature(self.at)
         space.extend(space.precondition(gradient, 0.0))
         for mode in self.carried():
             space.extend(mode)
@@ -102,7 +103,7 @@ class _Run:
                 break
             if not space.extend(space.precondition(residual, min(float(space.ritz()[0][0]), 0.0))):
                 break
-        new = self.field.rotate(self.at, x)
+        new = self.model.rotate(self.at, x)
         value, vector, _, _ = space.lowest()
         self.modes = [(vector, self.at)]
         ratio = (new.energy - self.at.energy) / (2 * expected) if expected else 1.0
@@ -117,9 +118,13 @@ class _Run:
             self.radius = min(self.radius, length) / 3
         return value > 0
 
+    def seems_sound(self) -> bool:
+        """Whether the estimated Hessian, which costs nothing, is well above zero."""
+        return float(self.model.curvature(self.at)[1].values.min()) > _SOUND
+
     def look(self, threshold: float) -> bool | None:
         """Whether it goes down from here."""
-        _, space = self.field.curvature(self.at)
+        _, space = self.model.curvature(self.at)
         starts = self.carried()
         starts += space.guesses(4)
         self.verdict = certify(space, starts, threshold=threshold, rng=self.rng)
@@ -129,8 +134,8 @@ class _Run:
     def follow(self) -> None:
         """Go down."""
         assert self.verdict is not None
-        self.at = self.field.down(self.at, self.verdict)
-        self.field.forget()
+        self.at = self.model.down(self.at, self.verdict)
+        self.model.forget()
         self.modes, self.radius = [], 0.4
 
 
@@ -180,6 +185,7 @@ def solve(
             sound = True
             if state.method.name == FIRST:
                 run.at = model.first(run.at)
+                sound = run.at.residual > recipe.early or not certified or run.seems_sound()
             else:
                 sound = run.second()
             run.note(state.method.name)

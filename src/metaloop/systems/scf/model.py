@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import expm
 
 from metaloop.errors import InputError, refuse
 from metaloop.online.curvature import Subspace
@@ -207,8 +208,9 @@ class Field:
 
     def rotate(self, at: Point, x: Array) -> Point:
         """The determinant after a rotation of the orbitals: one Fock matrix."""
-        u = self.newton.update_rotate_matrix(x, at.mo_occ, mo_coeff=at.mo_coeff)
-        new = self.at(self.newton.rotate_mo(at.mo_coeff, u), at.mo_occ, at.mo_energy, at.dm, at.vhf)
+        u = [expm(matrix) for matrix in self._matrices(at, x)]
+        mo_coeff = self.newton.rotate_mo(at.mo_coeff, np.array(u) if self.spins == 2 else u[0])
+        new = self.at(mo_coeff, at.mo_occ, at.mo_energy, at.dm, at.vhf)
         # Canonical orbitals cost nothing, and make the diagonal a better guess of the Hessian.
         mo_energy, mo_coeff = self.mf.canonicalize(new.mo_coeff, new.mo_occ, new.fock)
         return replace(new, mo_coeff=mo_coeff, mo_energy=mo_energy)
@@ -216,16 +218,21 @@ class Field:
     def carry(self, x: Array, old: Point, new: Point) -> Array:
         """A rotation at one point as a rotation at another, by way of the atomic orbitals."""
         out = []
-        for spin in range(self.spins):
-            c0, pairs0 = self._spin(old, spin)
-            c1, pairs1 = self._spin(new, spin)
-            matrix = np.zeros(pairs0.shape)
-            n = int(pairs0.sum())
-            matrix[pairs0], x = x[:n], x[n:]
-            matrix = matrix - matrix.T
-            over = c1.T @ self.overlap @ c0
-            out.append((over @ matrix @ over.T)[pairs1])
+        for spin, matrix in enumerate(self._matrices(old, x)):
+            over = self._spin(new, spin)[0].T @ self.overlap @ self._spin(old, spin)[0]
+            out.append((over @ matrix @ over.T)[self._spin(new, spin)[1]])
         return np.concatenate(out)
+
+    def _matrices(self, at: Point, x: Array) -> list[Array]:
+        """A rotation as an antisymmetric matrix for each set of orbitals."""
+        out = []
+        for spin in range(self.spins):
+            pairs = self._spin(at, spin)[1]
+            n = int(pairs.sum())
+            matrix = np.zeros(pairs.shape)
+            matrix[pairs], x = x[:n], x[n:]
+            out.append(matrix - matrix.T)
+        return out
 
     def _spin(self, at: Point, spin: int) -> tuple[Array, npt.NDArray[np.bool_]]:
         if self.spins == 2:

@@ -43,11 +43,13 @@ def run(options: RunOptions) -> SystemReport:
     shown = [k for k, c in enumerate(chosen) if c.name in SHOWN] or list(range(min(3, len(chosen))))
     drawn = [_history(chosen[k], ours[k]) for k in shown]
     drawn.append(_bars(chosen, ours, theirs))
+    told = min(shown, key=lambda k: len(ours[k].decisions))
     text = [
         f"{len(chosen)} molecules in small basis sets, at {'chosen' if options.size == 'quick' else 'the untouched'} "
         "geometries where the usual solver (DIIS) often fails or stops at a saddle. The cost is the number of density "
         "matrices contracted with the two-electron integrals, those of response functions included.",
-        f"Decisions on {chosen[shown[0]].name}: " + " ".join(map(str, ours[shown[0]].decisions)),
+        f"What was decided on {chosen[told].name}, in density matrices as units:",
+        *map(str, ours[told].decisions),
     ]
     return SystemReport("scf", options.size, _claims(ours, plain, theirs, stable), 0.0, drawn, text)
 
