@@ -122,12 +122,15 @@ class _Run:
         """Whether the estimated Hessian, which costs nothing, is well above zero."""
         return float(self.model.curvature(self.at)[1].values.min()) > _SOUND
 
-    def look(self, threshold: float) -> bool | None:
-        """Whether it goes down from here."""
+    def look(self, tolerance: float) -> bool | None:
+        """Whether it goes down from here; more carefully at the end than before it."""
+        early = self.at.residual > tolerance
+        # Curvature is known up to the order of the gradient.
+        threshold = max(5e-5, 0.3 * self.at.residual if early else 0.0)
         _, space = self.model.curvature(self.at)
         starts = self.carried()
         starts += space.guesses(4)
-        self.verdict = certify(space, starts, threshold=threshold, rng=self.rng)
+        self.verdict = certify(space, starts, threshold=threshold, rng=self.rng, accuracy=0.05 if early else 0.02)
         self.modes = [(self.verdict.vector, self.at)]
         return self.verdict.stable
 
@@ -196,8 +199,7 @@ def solve(
             residual = run.at.residual if small else max(run.at.residual, 1.01 * tolerance)
             recipe.observe(state, residual, model.meter.count - paid, run.at.energy, sound=sound)
         elif move is Move.LOOK:
-            # Curvature is known up to the order of the gradient.
-            stable = run.look(max(5e-5, 0.3 * run.at.residual if run.at.residual > tolerance else 0.0))
+            stable = run.look(tolerance)
             recipe.saw(state, stable, model.meter.count - paid)
         else:
             run.follow()
