@@ -29,7 +29,7 @@ class Moment:
         cost: density matrices contracted so far.
         energy: total, in Hartree.
         residual: norm of the orbital gradient, in Hartree.
-        what: the step that led here: "DIIS", "second order" or "way down".
+        what: the step that led here: "guess", "DIIS", "second order", "way down" or "restart".
     """
 
     cost: int
@@ -141,6 +141,13 @@ class _Run:
         self.model.forget()
         self.modes, self.radius = [], 0.4
 
+    def restart(self) -> None:
+        """Orbitals rotated at random."""
+        x = self.rng.standard_normal(len(self.model.curvature(self.at)[0]))
+        self.at = self.model.rotate(self.at, 0.5 * x / float(np.linalg.norm(x)))
+        self.model.forget()
+        self.modes, self.radius = [], 0.4
+
 
 def solve(
     mf: Any, dm0: Any = None, *, certified: bool = True, recipe: Switching | None = None, seed: int = 0
@@ -202,9 +209,12 @@ def solve(
             stable = run.look(tolerance)
             recipe.saw(state, stable, model.meter.count - paid)
         else:
-            run.follow()
+            if move is Move.FOLLOW:
+                run.follow()
+            else:
+                run.restart()
             run.best = run.at
-            run.note("way down")
+            run.note("way down" if move is Move.FOLLOW else "restart")
             last = run.at.energy
             recipe.followed(state, run.at.residual, model.meter.count - paid, run.at.energy)
     converged = bool(state.residuals and state.residuals[-1] <= tolerance)

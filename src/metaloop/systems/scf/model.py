@@ -132,11 +132,9 @@ class Field:
         self.forget()
         return self._diagonalize(dm, vhf, mf.get_fock(self.core, self.overlap, vhf, dm))
 
-    def first(self, at: Point, shift: float = 0.0) -> Point:
-        """One step of direct inversion in the iterative subspace, with a level shift: one Fock matrix."""
-        fock = self.mf.get_fock(
-            self.core, self.overlap, at.vhf, at.dm, max(self.cycle, 1), self.diis, level_shift_factor=shift
-        )
+    def first(self, at: Point) -> Point:
+        """One step of direct inversion in the iterative subspace: one Fock matrix."""
+        fock = self.mf.get_fock(self.core, self.overlap, at.vhf, at.dm, max(self.cycle, 1), self.diis)
         self.cycle += 1
         return self._diagonalize(at.dm, at.vhf, fock)
 
