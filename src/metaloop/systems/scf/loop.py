@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from metaloop.errors import refuse
 from metaloop.online import Decision, Method, Move, Switching, Verdict, certify
-from metaloop.systems.scf.model import Field, Point
+from metaloop.systems.scf.model import DENSE, Field, Point
 
 Array = npt.NDArray[np.float64]
 
@@ -119,8 +119,10 @@ class _Run:
         return value > 0
 
     def seems_sound(self) -> bool:
-        """Whether the estimated Hessian, which costs nothing, is well above zero."""
-        return float(self.model.curvature(self.at)[1].values.min()) > _SOUND
+        """Whether the estimated Hessian, which costs nothing, is well above zero, or too large to say."""
+        if self.model.size(self.at) > DENSE:
+            return True
+        return float(np.linalg.eigvalsh(self.model.model(self.at))[0]) > _SOUND
 
     def look(self, tolerance: float) -> bool | None:
         """Whether it goes down from here; more carefully at the end than before it."""
