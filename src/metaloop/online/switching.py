@@ -96,6 +96,7 @@ class SwitchState:
         looked: whether there was a look since the last way down.
         restarts: so many.
         returned: whether this rung was entered from above.
+        sound: whether the latest step seemed to be near a minimum.
         log: the decisions.
     """
 

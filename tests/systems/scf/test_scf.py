@@ -11,6 +11,7 @@ pytest.importorskip("pyscf")
 from pyscf import dft, gto, scf
 
 from metaloop import InputError, systems
+from metaloop.control import RentOrBuy
 from metaloop.online import Switching
 from metaloop.systems.scf import solve
 from metaloop.systems.scf.cases import CASES, SEEN
@@ -152,6 +153,15 @@ def test_a_budget_that_is_too_small_says_so():
     assert solution.stable is None
     assert not solution.mf.converged
     assert "units are spent" in solution.why()
+
+
+def test_restarts_are_from_other_orbitals():
+    recipe = Switching(restarts=1, rent=RentOrBuy(trust=0.1), most=600.0)
+    mf = scf.UHF(molecule("F 0 0 0; F 0 0 2.0"))
+    mf.conv_tol = 1e-30  # cannot be reached
+    solution = solve(mf, recipe=recipe)
+    assert not solution.converged
+    assert [m.what for m in solution.history].count("restart") == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from metaloop.errors import refuse
 from metaloop.online import Decision, Method, Move, Switching, Verdict, certify
-from metaloop.systems.scf.model import Field, Point
+from metaloop.systems.scf.model import DENSE, Field, Point
 
 Array = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Moment:
         cost: density matrices contracted so far.
         energy: total, in Hartree.
         residual: norm of the orbital gradient, in Hartree.
-        what: the step that led here: "DIIS", "second order" or "way down".
+        what: the step that led here: "guess", "DIIS", "second order", "way down" or "restart".
     """
 
     cost: int
@@ -119,15 +119,20 @@ class _Run:
         return value > 0
 
     def seems_sound(self) -> bool:
-        """Whether the estimated Hessian, which costs nothing, is well above zero."""
-        return float(self.model.curvature(self.at)[1].values.min()) > _SOUND
+        """Whether the estimated Hessian, which costs nothing, is well above zero, or too large to say."""
+        if self.model.size(self.at) > DENSE:
+            return True
+        return float(np.linalg.eigvalsh(self.model.model(self.at))[0]) > _SOUND
 
-    def look(self, threshold: float) -> bool | None:
-        """Whether it goes down from here."""
+    def look(self, tolerance: float) -> bool | None:
+        """Whether it goes down from here; more carefully at the end than before it."""
+        early = self.at.residual > tolerance
+        # Curvature is known up to the order of the gradient.
+        threshold = max(5e-5, 0.3 * self.at.residual if early else 0.0)
         _, space = self.model.curvature(self.at)
         starts = self.carried()
         starts += space.guesses(4)
-        self.verdict = certify(space, starts, threshold=threshold, rng=self.rng)
+        self.verdict = certify(space, starts, threshold=threshold, rng=self.rng, accuracy=0.05 if early else 0.02)
         self.modes = [(self.verdict.vector, self.at)]
         return self.verdict.stable
 
@@ -135,6 +140,13 @@ class _Run:
         """Go down."""
         assert self.verdict is not None
         self.at = self.model.down(self.at, self.verdict)
+        self.model.forget()
+        self.modes, self.radius = [], 0.4
+
+    def restart(self) -> None:
+        """Orbitals rotated at random."""
+        x = self.rng.standard_normal(len(self.model.curvature(self.at)[0]))
+        self.at = self.model.rotate(self.at, 0.5 * x / float(np.linalg.norm(x)))
         self.model.forget()
         self.modes, self.radius = [], 0.4
 
@@ -196,13 +208,15 @@ def solve(
             residual = run.at.residual if small else max(run.at.residual, 1.01 * tolerance)
             recipe.observe(state, residual, model.meter.count - paid, run.at.energy, sound=sound)
         elif move is Move.LOOK:
-            # Curvature is known up to the order of the gradient.
-            stable = run.look(max(5e-5, 0.3 * run.at.residual if run.at.residual > tolerance else 0.0))
+            stable = run.look(tolerance)
             recipe.saw(state, stable, model.meter.count - paid)
         else:
-            run.follow()
+            if move is Move.FOLLOW:
+                run.follow()
+            else:
+                run.restart()
             run.best = run.at
-            run.note("way down")
+            run.note("way down" if move is Move.FOLLOW else "restart")
             last = run.at.energy
             recipe.followed(state, run.at.residual, model.meter.count - paid, run.at.energy)
     converged = bool(state.residuals and state.residuals[-1] <= tolerance)

@@ -17,7 +17,7 @@ from metaloop.errors import InputError, refuse
 from metaloop.online.curvature import Subspace
 
 Array = npt.NDArray[np.float64]
-_DENSE = 1500  # coordinates up to which the estimate of the Hessian is a full matrix
+DENSE = 1500  # coordinates up to which the estimate of the Hessian is a full matrix
 
 
 def need_pyscf() -> Any:
@@ -132,11 +132,9 @@ class Field:
         self.forget()
         return self._diagonalize(dm, vhf, mf.get_fock(self.core, self.overlap, vhf, dm))
 
-    def first(self, at: Point, shift: float = 0.0) -> Point:
-        """One step of direct inversion in the iterative subspace, with a level shift: one Fock matrix."""
-        fock = self.mf.get_fock(
-            self.core, self.overlap, at.vhf, at.dm, max(self.cycle, 1), self.diis, level_shift_factor=shift
-        )
+    def first(self, at: Point) -> Point:
+        """One step of direct inversion in the iterative subspace: one Fock matrix."""
+        fock = self.mf.get_fock(self.core, self.overlap, at.vhf, at.dm, max(self.cycle, 1), self.diis)
         self.cycle += 1
         return self._diagonalize(at.dm, at.vhf, fock)
 
@@ -162,9 +160,13 @@ class Field:
         gradient, product, diagonal = self.newton.gen_g_hop(at.mo_coeff, at.mo_occ, at.fock)
         allowed = np.abs(diagonal) > 1e-12 if self.mol.symmetry else None
         values, vectors = np.asarray(diagonal, dtype=float), None
-        if len(values) <= _DENSE:
+        if len(values) <= DENSE:
             values, vectors = np.linalg.eigh(self.model(at))
         return np.asarray(gradient, dtype=float), Subspace(product, values, vectors, allowed)
+
+    def size(self, at: Point) -> int:
+        """The number of independent rotations."""
+        return sum(int(self._spin(at, spin)[1].sum()) for spin in range(self.spins))
 
     def model(self, at: Point) -> Array:
         """An estimate of the orbital Hessian, shape (n, n), of which no density matrix has to be contracted.

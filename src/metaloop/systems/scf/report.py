@@ -96,7 +96,7 @@ def _history(case: Case, s: Solution) -> Figure:
     cost = np.array([m.cost for m in s.history], dtype=float)
     above = np.maximum([1e3 * (m.energy - s.energy) for m in s.history], 1e-5)
     residual = np.array([m.residual for m in s.history])
-    colors = {"guess": INK, "DIIS": DATA[0], "second order": DATA[1], "way down": DATA[2]}
+    colors = {"guess": INK, "DIIS": DATA[0], "second order": DATA[1], "way down": DATA[2], "restart": DATA[5]}
     with applied():
         canvas = Canvas(figsize=(7.2, 4.4), layout="constrained")
         axes = canvas.subplots(2, 1, sharex=True)
