@@ -33,7 +33,6 @@ def finished_later(lab, job):
     some(
         itertools.product([signal.SIGTERM, signal.SIGHUP], WORKERS),
         (signal.SIGTERM, "2 workers"),
-        (signal.SIGHUP, "serial"),
     ),
 )
 def test_termination(lab, number, workers):
@@ -50,7 +49,7 @@ def test_termination(lab, number, workers):
 @pytest.mark.fault("Ctrl-C, 1 to 4 times", "SIGINT from outside, in an evaluation")
 @pytest.mark.parametrize(
     ("times", "workers"),
-    some(itertools.product([1, 2, 3, 4], WORKERS), (2, "serial"), (1, "2 workers"), (3, "2 workers")),
+    some(itertools.product([1, 2, 3, 4], WORKERS), (1, "2 workers"), (3, "2 workers")),
 )
 def test_interrupts(lab, times, workers):
     job = JOB | WORKERS[workers]

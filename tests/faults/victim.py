@@ -76,7 +76,7 @@ def run(job: dict[str, Any]) -> None:
     options = {key: job[key] for key in ("budget", "seed", "workers", "timeout", "seconds") if key in job}
     if "optimizer" in job:
         options["optimizer"] = find("optimizers", job["optimizer"])()
-    elsewhere = "workers" in job or "timeout" in job
+    elsewhere = bool(job.get("workers") or job.get("timeout"))
     store = None
 
     def minimized() -> ml.Result:
