@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test deps bench peers clean
+.PHONY: run test faults deps bench peers clean
 
 run: $(VENV)/.run
 	$(BIN)/python examples/model_selection.py --out out
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# Every fault with all its seeds, and a table of them; `make test` runs a sample. The disk faults need root and strace.
+faults: $(VENV)/.test
+	METALOOP_FAULTS=all $(BIN)/python -m pytest tests/faults
 
 # What the tests need from the system; nothing so far.
 deps:

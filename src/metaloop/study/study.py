@@ -85,8 +85,8 @@ class Study:
         budget: int | None = None,
         readonly: bool = False,
     ) -> None:
-        if not isinstance(name, str) or not name:
-            raise refuse("name", name, "a non-empty string")
+        if not isinstance(name, str) or not name or name != name.encode(errors="replace").decode():
+            raise refuse("name", name, "a non-empty string of Unicode characters")
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
             raise refuse("seed", seed, "a whole number >= 0")
         recipe = find_optimizer(optimizer) if optimizer is not None else None

@@ -72,6 +72,7 @@ class Connection:
         if self._unwritten is not None:
             uri += "&immutable=1"  # nobody writes: read the file alone, and leave no others beside it
         self._db = sqlite3.connect(uri, uri=True, timeout=_BUSY_ONCE, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA trusted_schema = OFF")
 
     def _version(self) -> tuple[int, ...] | None:
         """What changes when the file is written; None while somebody may write."""
@@ -158,8 +159,6 @@ class Connection:
 
     def _explained(self, error: Exception) -> StoreError:
         """One line for people."""
-        if isinstance(error, StoreError):
-            return error
         if not isinstance(error, sqlite3.Error):
             return StoreError(f"{self.path} cannot be opened: {getattr(error, 'strerror', None) or error}")
         if any(words in str(error) for words in ("Could not decode to UTF-8", "unsupported file format")):
