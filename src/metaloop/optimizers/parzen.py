@@ -30,7 +30,7 @@ class Layout:
     """A space's columns by kind.
 
     Attributes:
-        ordered: columns with an order, shape (o,).
+        ordered: columns with an order, shape (o,); `cells` is how many values each has, `fine` which have many.
         nominal: columns of categories, shape (c,); `sizes` is how many each has.
         slots: where each nominal column's categories begin in a one-hot code; `owner` is the column of each slot.
     """
@@ -40,6 +40,7 @@ class Layout:
         self.ordered, self.nominal = np.flatnonzero(~space.categorical), np.flatnonzero(space.categorical)
         self.sizes = space.cells[self.nominal].astype(np.intp)
         self.cells = space.cells[self.ordered]
+        self.fine = np.flatnonzero(self.cells > _COARSE)
         self.slots = np.cumsum(self.sizes) - self.sizes
         self.owner = np.repeat(np.arange(len(self.sizes)), self.sizes)
 
@@ -164,7 +165,9 @@ class Parzen:
     def _fill(self, out: Array, x: Array, on: Mask, codes: Codes) -> None:
         """Kernels as linear functions of the features: -(x - m)^2 / 2 s^2 - log z expands into three columns."""
         layout, s, o = self.layout, self.widths, x.shape[1]
-        z = s * _ROOT * (ndtr((1 - x) / s) - ndtr(-x / s))
+        z, fine = np.empty_like(x), layout.fine
+        a, t = x[:, fine], s[fine]
+        z[:, fine] = t * _ROOT * (ndtr((1 - a) / t) - ndtr(-a / t))
         if layout.coarse is not None:
             which, centers, squares, widths, owner, first = layout.coarse
             table = np.add.reduceat(np.exp(squares * (-0.5 / (s * s))[owner]) * widths, first)
