@@ -30,7 +30,7 @@ class Layout:
     """A space's columns by kind.
 
     Attributes:
-        ordered: columns with an order, shape (o,).
+        ordered: columns with an order, shape (o,); `cells` is how many values each has, `fine` which have many.
         nominal: columns of categories, shape (c,); `sizes` is how many each has.
         slots: where each nominal column's categories begin in a one-hot code; `owner` is the column of each slot.
     """
@@ -40,12 +40,13 @@ class Layout:
         self.ordered, self.nominal = np.flatnonzero(~space.categorical), np.flatnonzero(space.categorical)
         self.sizes = space.cells[self.nominal].astype(np.intp)
         self.cells = space.cells[self.ordered]
+        self.fine = np.flatnonzero(self.cells > _COARSE)
         self.slots = np.cumsum(self.sizes) - self.sizes
         self.owner = np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     @cached_property
-    def coarse(self) -> tuple[Codes, Array, Array, Array, Codes, Codes]:
-        """The ordered columns of few cells, for `Parzen` to normalize kernels over their cells.
+    def coarse(self) -> tuple[Codes, Array, Array, Array, Codes, Codes] | None:
+        """The ordered columns of few cells, for `Parzen` to normalize kernels over their cells; None without any.
 
         Returns:
             which of the ordered columns; all their centers, those of the k-th moved by 2 k so that they ascend; and for
@@ -53,26 +54,19 @@ class Layout:
             pairs of each first cell begin.
         """
         which = np.flatnonzero(self.cells <= _COARSE)
-        centers, squares, widths, owner = [np.empty(0)], [np.empty(0)], [np.empty(0)], [which[:0]]
+        blocks = []
         for i, k in enumerate(which):
             line = self.space.columns[self.ordered[k]].parameter.line
             v = np.arange(line.first - 0.5, line.last + 1, 0.5)  # edges and centers in turn
             u = np.log(v / v[0]) / math.log(v[-1] / v[0]) if line.log else (v - v[0]) / (v[-1] - v[0])
-            center, cells = u[1::2], len(v) // 2
-            centers.append(center + 2 * i)
-            squares.append(((center[:, None] - center) ** 2).ravel())
-            widths.append(np.tile(np.diff(u[::2]), cells))
-            owner.append(np.full(cells * cells, k))
-        sizes = np.repeat(self.cells[which], self.cells[which].astype(np.intp)).astype(np.intp)
-        first = np.cumsum(sizes) - sizes
-        return (
-            which,
-            np.concatenate(centers),
-            np.concatenate(squares),
-            np.concatenate(widths),
-            np.concatenate(owner),
-            first,
-        )
+            center, width = u[1::2], np.diff(u[::2])
+            n = len(center)
+            pairs = ((center[:, None] - center) ** 2).ravel()
+            blocks.append((center + 2 * i, pairs, np.tile(width, n), np.full(n * n, k), np.full(n, n)))
+        if not blocks:
+            return None
+        centers, squares, widths, owner, sizes = (np.concatenate(part) for part in zip(*blocks, strict=True))
+        return which, centers, squares, widths, owner, np.cumsum(sizes) - sizes
 
     def split(self, rows: Array) -> tuple[Array, Mask, Codes]:
         """Ordered coordinates (0.5 where inactive), which of them are active, and categories (-1 where inactive)."""
@@ -171,9 +165,11 @@ class Parzen:
     def _fill(self, out: Array, x: Array, on: Mask, codes: Codes) -> None:
         """Kernels as linear functions of the features: -(x - m)^2 / 2 s^2 - log z expands into three columns."""
         layout, s, o = self.layout, self.widths, x.shape[1]
-        z = s * _ROOT * (ndtr((1 - x) / s) - ndtr(-x / s))
-        which, centers, squares, widths, owner, first = layout.coarse
-        if len(which):
+        z, fine = np.empty_like(x), layout.fine
+        a, t = x[:, fine], s[fine]
+        z[:, fine] = t * _ROOT * (ndtr((1 - a) / t) - ndtr(-a / t))
+        if layout.coarse is not None:
+            which, centers, squares, widths, owner, first = layout.coarse
             table = np.add.reduceat(np.exp(squares * (-0.5 / (s * s))[owner]) * widths, first)
             z[:, which] = table[np.searchsorted(centers, x[:, which] + (2 * np.arange(len(which)) - 1e-9))]
         precision = on / (s * s)
