@@ -89,6 +89,7 @@ def test_a_table_is_what_it_says(name):
     assert (table.losses >= 0).all()
     assert table.regret(int(table.truth.argmin())) == 0
     assert np.median(table.regret(np.arange(n))) == pytest.approx(1)
+    assert 0 < table.resolution < 0.05, "regrets of a twentieth of the range can be told from 0"
     noise = [table.noise(level) for level in range(4)]
     assert noise == sorted(noise, reverse=True), "larger validation sets are less noisy"
     # The validation sets are nested: no smaller one can hold more loss than a larger one.

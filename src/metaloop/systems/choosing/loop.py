@@ -47,11 +47,7 @@ def inside_missed(levels: int, dim: int, fractions: Sequence[float], seed: int) 
 
 
 def distinct_and_gap(points: Array) -> tuple[float, float]:
-    """Of each setting's values: how many differ, and the widest interval without any; means over the settings.
-
-    Args:
-        points: of one run, shape (n, dim).
-    """
+    """How many values of a setting differ, and the widest interval without any: means over the columns of points."""
     ordered = np.sort(points, axis=0)
     walls = np.concatenate([np.zeros((1, points.shape[1])), ordered, np.ones((1, points.shape[1]))])
     steps = np.diff(walls, axis=0)
@@ -61,14 +57,12 @@ def distinct_and_gap(points: Array) -> tuple[float, float]:
 def hit_counts(
     space: Space, regions: Mapping[str, Region], trials: Sequence[int], runs: int, seed: int
 ) -> dict[str, Counts]:
-    """How many runs of random search hit each region within so many trials.
+    """How many of so many independent runs of random search hit each region.
 
     Args:
-        space: to search.
-        regions: by name.
-        trials: m numbers, increasing; the runs are those of the last, cut short for the others.
-        runs: independent runs.
-        seed: of the runs.
+        space, regions: to search, and to hit, by name.
+        trials: m numbers, increasing: a run is as long as the last, and is looked at after each.
+        runs, seed: of random search.
 
     Returns:
         by region, shape (m,).

@@ -167,8 +167,10 @@ class TuningTable:
 
     @cached_property
     def resolution(self) -> float:
-        """Standard error of the truth among the best twentieth, in units of regret: what can be told from 0."""
-        return self.noise(len(self.holdouts) - 1) / math.sqrt(self.losses.shape[1])
+        """Standard error of the best twentieth's distance from the best: what regret can be told from 0."""
+        order = np.argsort(self.truth, kind="stable")
+        apart = self.losses[order[1 : len(order) // 20], :, -1] - self.losses[order[0], :, -1]
+        return float(np.sqrt(apart.var(axis=1, ddof=1).mean() / apart.shape[1]) / self.scale)
 
     def noise(self, level: int) -> float:
         """Root mean square over the best twentieth of the deviation between splits, in units of regret."""

@@ -100,10 +100,8 @@ def law(hits: dict[str, Counts], trials: Sequence[int], fraction: float, runs: i
     its upper end (Bonferroni over all cells).
 
     Args:
-        hits: by shape, shape (m, number of spaces).
-        trials: n, shape (m,).
-        fraction: α.
-        runs: behind each count.
+        hits: by shape, shape (m, number of spaces), out of `runs` each.
+        trials, fraction: n, shape (m,), and α.
     """
     cells = sum(counts.size for counts in hits.values())
     predicted = 1.0 - (1.0 - fraction) ** np.array(trials, dtype=float)
@@ -121,8 +119,9 @@ def law(hits: dict[str, Counts], trials: Sequence[int], fraction: float, runs: i
     drawn = measured_and_predicted(np.array(trials, dtype=float), 100 * predicted, found, x_label="trials",
                                    y_label="runs that hit the region (%)")  # fmt: skip
     caption = (
-        f"{runs} runs of random search against regions of every shape, each {share} of a space of 2 or more settings. "
-        "Below: percentage points off the prediction, with exact intervals that hold for all points at once (95 %)."
+        f"{runs} runs of random search against regions of every shape, each {share} of its space; dots of a color are "
+        "spaces of more and more settings. Below: percentage points off the prediction, with exact intervals that hold "
+        "for all dots at once (95 %)."
     )
     return claim, Figure(svg(drawn), caption, "law-of-random-search")
 
