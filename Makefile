@@ -26,6 +26,12 @@ bench: $(VENV)/.test peers
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/model_selection.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/tune_cmaes.py
+	$(BIN)/python benchmarks/tpe_time.py --peer-python .venv-peers/bin/python
+	$(BIN)/python benchmarks/tpe_quality.py --peer-python .venv-peers/bin/python
+	$(BIN)/python benchmarks/optimizers.py --peer-python .venv-peers/bin/python
+	$(BIN)/python benchmarks/workers.py --peer-python .venv-peers/bin/python
+	$(BIN)/python benchmarks/scf.py
+	$(BIN)/python benchmarks/switching.py
 
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).
 peers: .venv-peers/.ready
