@@ -55,19 +55,12 @@ class Size:
     budgets: tuple[int, ...]
 
 
-_QUICK_MESHES = ((2, 10), (3, 6), (5, 6), (10, 4), (101, 2), (10_001, 1))  # (levels, settings)
-_FULL_MESHES = ((2, 16), (3, 10), (5, 8), (10, 5), (301, 2), (20_001, 1))
 SIZES = {
-    "quick": Size(_QUICK_MESHES, (2, 6), 200, {"svm-digits": 24}, (0, 2, None), (5, 10, 20, 40)),
-    "full": Size(
-        _FULL_MESHES,
-        (2, 3, 6),
-        2000,
-        {"svm-digits": 80, "boosting-diabetes": 40},
-        (0, 1, 2, 3, None),
-        (5, 10, 20, 40, 80),
-    ),
-}
+    "quick": Size(((2, 10), (3, 6), (5, 6), (10, 4), (101, 2), (10_001, 1)), (2, 6), 400,
+                  {"svm-digits": 24}, (0, 2, None), (5, 10, 20, 40)),
+    "full": Size(((2, 16), (3, 10), (5, 8), (10, 5), (301, 2), (20_001, 1)), (2, 3, 6), 2000,
+                 {"svm-digits": 80, "boosting-diabetes": 40}, (0, 1, 2, 3, None), (5, 10, 20, 40, 80)),
+}  # fmt: skip
 
 
 def measure(size: Size, options: RunOptions) -> SystemReport:

@@ -118,12 +118,10 @@ def shapes(dim: int, fraction: float, levels: int) -> dict[str, Region]:
     if not 0 < fraction < largest:
         raise refuse("fraction", fraction, f"between 0 and {largest:.3g} in {dim} dimensions")
     solid = fraction / ball_volume(dim)
-    slab = Boxes(np.zeros((1, dim)), np.ones((1, dim)))
-    slab.upper[0, -1] = fraction
     return {
         "ball": Shell(dim, 0.0, solid ** (1 / dim)),
         "shell": Shell(dim, (0.5**dim - solid) ** (1 / dim), 0.5),
-        "slab": slab,
+        "slab": Boxes(np.zeros((1, dim)), np.array([[*[1.0] * (dim - 1), fraction]])),
         "scattered boxes": _scattered(dim, fraction),
         "missed by the grid": missed_region(levels, dim, fraction),
     }
