@@ -126,9 +126,8 @@ class Nest:
 
 
 def environment() -> dict[str, str]:
-    """One BLAS thread, and modules found where ours are."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    """Modules are found where ours are."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
 
 
 class Lab:

@@ -91,14 +91,14 @@ def test_reader_in_a_transaction(lab):
     db = sqlite3.connect(lab.store)
     db.execute("BEGIN")
     assert db.execute("SELECT count(*) FROM trial").fetchone() == (2,)
-    lab.run(**JOB).result()
+    lab.run(**JOB | {"hold": 0.0}).result()
     assert db.execute("SELECT count(*) FROM trial").fetchone() == (2,)
     db.close()
     lab.check(24, full=True)
 
 
-@pytest.mark.fault("study locked by another program", "BEGIN IMMEDIATE for 2 s (and for 36 s), then given back")
-@pytest.mark.parametrize("seconds", some([2.0, 36.0], 2.0))
+@pytest.mark.fault("study locked by another program", "BEGIN IMMEDIATE for 1 s (and for 36 s), then given back")
+@pytest.mark.parametrize("seconds", some([1.0, 36.0], 1.0))
 def test_locked(lab, seconds):
     lab.run(**JOB | {"budget": 2}).result()
     db = sqlite3.connect(lab.store, isolation_level=None)
