@@ -52,6 +52,7 @@ class Connection:
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._files: tuple[Any, ...] = ()
+        self._latest: object = None
         try:
             self._file = Path(os.path.realpath(path))  # SQLite keeps its log beside the file, not beside a link to it
             self._log = self._file.with_name(self._file.name + "-wal")
@@ -86,7 +87,7 @@ class Connection:
         with self._lock:
             try:
                 return self._read(sql, parameters)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
                 raise self._explained(error) from None
 
     def _read(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
@@ -109,16 +110,19 @@ class Connection:
     def transaction(self) -> Iterator[None]:
         """One process at a time; durable when the block has ended."""
         with self._lock:
+            if self._db.in_transaction:  # an interrupt came between its beginning and its block
+                self._db.execute("ROLLBACK")
+            mine = self._latest = object()
             try:
                 self._patiently("BEGIN IMMEDIATE")
                 self._find()
                 yield
                 self._db.execute("COMMIT")
             except BaseException as error:
-                if self._db.in_transaction:
+                if self._db.in_transaction and self._latest is mine:
                     with contextlib.suppress(sqlite3.Error):
                         self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
                     raise self._explained(error) from None
                 raise
 
@@ -159,6 +163,8 @@ class Connection:
 
     def _explained(self, error: Exception) -> StoreError:
         """One line for people."""
+        if isinstance(error, UnicodeDecodeError):  # in a table's name, or in what SQLite says of it
+            return self.damaged()
         if not isinstance(error, sqlite3.Error):
             return StoreError(f"{self.path} cannot be opened: {getattr(error, 'strerror', None) or error}")
         if any(words in str(error) for words in ("Could not decode to UTF-8", "unsupported file format")):
