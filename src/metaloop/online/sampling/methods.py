@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from metaloop.online.sampling.evidence import tail_index
 from metaloop.online.sampling.mixture import Mixture, total
 from metaloop.online.sampling.nets import Net, net_error
 from metaloop.online.sampling.separable import Separable
@@ -41,17 +42,51 @@ def separable(shape: Separable) -> Place:
     return place
 
 
-def mixture(model: Mixture) -> Place:
-    """Importance sampling; the components' shares in it are control variates (Owen & Zhou 2000)."""
+def normal_log(z: Array) -> Array:
+    """Logarithm of the standard normal density."""
+    return np.asarray(-0.5 * ((z**2).sum(axis=1) + z.shape[1] * _LOG_2PI))
 
-    def place(u: Array) -> Placed:
-        z = model.place(u)
-        each = model.densities(z)
-        log = total(each, model.weights)
-        normal = -0.5 * ((z**2).sum(axis=1) + z.shape[1] * _LOG_2PI)
-        return z, normal - log, np.exp(np.minimum(each - log[:, None], 700.0)) - 1.0
 
-    return place
+def uniform_log(x: Array) -> Array:
+    """Logarithm of the unit cube's uniform density."""
+    return np.where(((x > 0) & (x < 1)).all(axis=1), 0.0, -np.inf)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Importance sampling with a mixture of Gaussians and, for a share, the law itself (Hesterberg 1995).
+
+    The components' shares in it are control variates (Owen & Zhou 2000).
+
+    Attributes:
+        model: of points in normal space, or in the cube.
+        share: of the law itself.
+        cube: whether the model's points are in the cube.
+    """
+
+    model: Mixture
+    share: float
+    cube: bool
+
+    def law(self, x: Array) -> Array:
+        """Logarithm of the density that is integrated against, in the model's space."""
+        return uniform_log(x) if self.cube else normal_log(x)
+
+    def log(self, x: Array) -> Array:
+        """Logarithm of the proposal's density at points of the model's space."""
+        inner = total(self.model.densities(x), self.model.weights)
+        return np.logaddexp(math.log1p(-self.share) + inner, math.log(self.share) + self.law(x))
+
+    def __call__(self, u: Array) -> Placed:
+        from scipy.special import ndtri
+
+        own = u[:, 0] < self.share
+        x = np.where(own[:, None], u[:, 1:] if self.cube else ndtri(u[:, 1:]), 0.0)
+        rest = np.column_stack([(u[~own, 0] - self.share) / (1 - self.share), u[~own, 1:]])
+        x[~own] = self.model.place(rest)
+        law, log = self.law(x), self.log(x)
+        shares = np.exp(np.minimum(self.model.densities(x) - log[:, None], 700.0)) - 1.0
+        return ndtri(np.clip(x, 0.0, 1.0)) if self.cube else x, law - log, shares
 
 
 @dataclass
@@ -63,8 +98,9 @@ class Method:
         place: the change of variables.
         net: of the points in the cube.
         u, z, scores, log, controls: of every point so far.
-        parts: what every point contributes to the integral, shape (n,).
-        value, error, rate: the estimate; its standard error; how fast that falls with the number of points.
+        amounts: what is integrated, at every point; parts: what each contributes to the integral, shapes (n,).
+        value, error, rate: the estimate; its standard error; how fast that falls with the number of points;
+            tail: index of the contributions' tail.
     """
 
     name: str
@@ -75,10 +111,12 @@ class Method:
     scores: Array = field(default_factory=lambda: np.empty(0))
     log: Array = field(default_factory=lambda: np.empty(0))
     controls: Array = field(default_factory=lambda: np.empty(0))
+    amounts: Array = field(default_factory=lambda: np.empty(0))
     parts: Array = field(default_factory=lambda: np.empty(0))
     value: float = math.nan
     error: float = math.inf
     rate: float = 0.5
+    tail: float = -math.inf
 
     @property
     def size(self) -> int:
@@ -95,13 +133,15 @@ class Method:
         """
         u = self.net.grow(size)
         z, log, controls = self.place(u)
-        new = (u, z, score(z), log, controls)
+        scores, inside = np.zeros(len(u)), log > -np.inf
+        scores[inside] = score(z[inside])
+        new = (u, z, scores, log, controls)
         old = (self.u, self.z, self.scores, self.log, self.controls)
         if len(self.u):
             new = tuple(np.concatenate([a, b]) for a, b in zip(old, new, strict=True))  # type: ignore[assignment]
         self.u, self.z, self.scores, self.log, self.controls = new
-        amounts = amount(self.scores)
-        self.parts = np.where(amounts == 0, 0.0, amounts * np.exp(self.log))
+        self.amounts = np.where(self.log > -np.inf, amount(self.scores), 0.0)
+        self.parts = np.where(self.amounts == 0, 0.0, self.amounts * np.exp(self.log))
         rest = self.parts
         if self.controls.shape[1]:
             centered = self.controls - self.controls.mean(axis=0)
@@ -109,6 +149,9 @@ class Method:
             rest = self.parts - self.controls @ slopes
         self.value = float(rest.mean())
         self.error, self.rate = net_error(rest)
+        self.tail = tail_index(self.parts)
+        # Means of contributions with tail index k > 1/2 converge as n^(k-1), which variances do not show.
+        self.error *= float(len(rest) ** min(max(self.tail - 0.5, 0.0), 0.5))
 
     def forecast(self, size: int) -> float:
         """The standard error that a net of `size` points may be expected to have."""

@@ -14,7 +14,8 @@ import numpy as np
 from metaloop.space import Array
 
 _LOG_2PI = math.log(2 * math.pi)
-_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # of components
+_COUNTS = (1, 2, 3, 5, 8, 13, 21)  # of components
+_WIDE = {0.85: 0, 0.1: 1, 0.05: 3}  # share of the copies, and the power of their width
 _WORTH = 0.01  # nats a point by which more components have to predict better
 _POINTS = 6000  # that a mixture is fitted to
 
@@ -55,13 +56,22 @@ class Mixture:
             out[which == k] = mean + normal[which == k] @ root.T
         return out
 
-    def defended(self, wide: float, base: float) -> Mixture:
-        """With copies of the components that are wider, and the standard normal law, of so much weight each."""
-        d = self.means.shape[1]
-        wider = math.sqrt(1 + 4 / d)  # the density at the mean is at most e^2 times smaller
-        weights = np.concatenate([(1 - wide - base) * self.weights, wide * self.weights, [base]])
-        means = np.concatenate([self.means, self.means, np.zeros((1, d))])
-        return Mixture(weights, means, np.concatenate([self.roots, wider * self.roots, np.eye(d)[None]]))
+    def widened(self, law: float) -> Mixture:
+        """With copies of the components that are wider where they are narrower than the law that is integrated against.
+
+        Args:
+            law: its variance along any axis.
+        """
+        roots = []
+        for power in _WIDE.values():
+            for root in self.roots:
+                w, q = np.linalg.eigh(root @ root.T)
+                narrow = w < 0.8 * law
+                factor = 1 + 4 / max(int(narrow.sum()), 1)  # the density at the mean is at most e^2 times smaller
+                w = np.where(narrow, np.minimum(w * factor**power, law), np.maximum(w, 1e-300))
+                roots.append(np.linalg.cholesky((q * w) @ q.T + 1e-12 * w.min() * np.eye(len(w))))
+        weights = np.concatenate([share * self.weights for share in _WIDE])
+        return Mixture(weights, np.tile(self.means, (len(_WIDE), 1)), np.array(roots))
 
 
 def total(log: Array, weights: Array) -> Array:
@@ -83,16 +93,14 @@ def fit(z: Array, weights: Array, rng: np.random.Generator, most: int = 24) -> M
     """
     z, weights = _thinned(z, weights, rng)
     most = min(most, int(1.0 / float(weights @ weights) / (5 * math.sqrt(z.shape[1]) + 5)))
-    halves = rng.permutation(len(z)) % 2 == 0
+    half = rng.permutation(len(z)) % 2 == 0
     best, found = -math.inf, 1
-    if halves.all() or not halves.any():
-        return _em(z, weights, 1, rng)
-    for k in [c for c in _COUNTS if c <= most]:
-        score = 0.0
-        for half in (halves, ~halves):
-            model = _em(z[half], weights[half], k, rng)
-            log = total(model.densities(z[~half]), model.weights)
-            score += float(weights[~half] @ np.maximum(log, log.max() - 700.0))
+    for k in _COUNTS:
+        if k > most or not weights[~half].any() or not weights[half].any():
+            break
+        model = _em(z[half], weights[half], k, rng)
+        log = total(model.densities(z[~half]), model.weights)
+        score = float(weights[~half] @ np.maximum(log, log.max() - 700.0)) / float(weights[~half].sum())
         if score > best + _WORTH:
             best, found = score, k
         elif k > 2 * found:
@@ -181,7 +189,7 @@ def _root(covariance: Array, count: float, d: int) -> Array:
     """Cholesky factor of a covariance of so many points, cleaned of what noise explains."""
     spread = np.sqrt(np.maximum(covariance.diagonal(), 1e-24))
     w, q = np.linalg.eigh(covariance / np.outer(spread, spread))
-    usual = np.abs(np.log(spread)) < 1.0 / math.sqrt(count)  # what may be the standard normal law's is so
+    usual = np.abs(np.log(spread)) < 2.0 / math.sqrt(count)  # what may be the standard normal law's is so
     spread = np.where(usual, 1.0, spread) if d > 20 else spread
     edge = math.sqrt(d / count)
     noise = (w < (1 + edge) ** 2) & (w > max(1 - edge, 0.0) ** 2)

@@ -35,7 +35,7 @@ class Net:
         """The points that are new in a net of `size` points, a power of two; all in (0, 1)."""
         new = self._sobol.random(size - self.size)
         self.size = size
-        return np.asarray(new + 0.5**(_BITS + 1))
+        return np.asarray(new + 0.5 ** (_BITS + 1))
 
 
 def net_error(values: Array) -> tuple[float, float]:

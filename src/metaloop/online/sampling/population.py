@@ -91,7 +91,7 @@ def explore(
         mass += top + math.log(float(w.mean()))
         w /= w.sum()
         if 1.0 / float(w @ w) >= min(_SEEDS, 4 * (d + 1)):
-            model = fit(z, w, rng).defended(0.3, 0.1)
+            model = fit(z, w, rng).widened(1.0)
         kept = np.searchsorted(np.cumsum(w), (np.arange(n) + rng.random()) / n).clip(max=len(z) - 1)
         z, scores, at, levels = z[kept], scores[kept], new, levels + 1
         before = _ranks(scores)
@@ -103,7 +103,7 @@ def explore(
             if move >= 1 and float(before @ _ranks(scores)) < _FORGOTTEN:
                 break
             if move % 4 == 3:
-                model = fit(z, np.full(n, 1.0 / n), rng).defended(0.3, 0.1)
+                model = fit(z, np.full(n, 1.0 / n), rng).widened(1.0)
     return Population(z, mass, levels, True, spent)
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaloop.online.sampling import methods
-from metaloop.online.sampling.methods import Method
-from metaloop.online.sampling.mixture import Mixture, fit, total
+from metaloop.online.sampling.evidence import FEW
+from metaloop.online.sampling.methods import Method, Proposal
+from metaloop.online.sampling.mixture import fit, total
 from metaloop.online.sampling.nets import Net
 from metaloop.online.sampling.population import Steps, explore
 from metaloop.online.sampling.separable import Separable
@@ -32,12 +33,14 @@ class Target:
 
     Attributes:
         dim: number of dimensions.
+        cube: whether it is an integral over the unit cube.
         score: of points, shape (n, d), to shape (n,); counts its calls in `evaluations`.
         amount: what is integrated, given scores.
         steps: to where it is.
     """
 
     dim: int
+    cube: bool
     function: Callable[[Array], Array]
     amount: Callable[[Array], Array]
     steps: Steps
@@ -92,7 +95,7 @@ class Portfolio:
         return m.size * power((m.size + self.left) / m.size)
 
     def _forecast(self, m: Method) -> float:
-        if m.effective < 10:
+        if m.effective < FEW:
             return math.inf
         return m.forecast(self._final(m))
 
@@ -117,7 +120,7 @@ class Portfolio:
 
     def _learn_mixture(self, size: int) -> None:
         best = max(self.methods, key=lambda m: m.effective)
-        n = int(min(max(self.budget // 150, 300), 2000))
+        n = int(min(max(self.budget // 150, 300, 20 * self.target.dim), 2000))
         if best.effective >= _EFFECTIVE:
             z, weights = best.z, np.abs(best.parts)
         else:
@@ -127,29 +130,50 @@ class Portfolio:
             if not found.reached:
                 return
             z, weights = found.z, np.ones(len(found.z))
-        last, rounds = math.inf, []
+        self._adapt(z, weights, size)
+
+    def _adapt(self, z: Array, weights: Array, size: int) -> None:
+        """Importance sampling in rounds, each from a mixture that was fitted to all before it (Cornuet et al. 2012)."""
+        from scipy.special import ndtr
+
+        cube = self.target.cube
+        first = ndtr(z) if cube else z
+        x, trust, last, rounds = first, weights / weights.sum(), math.inf, []
+        known = _effective(weights) / 3  # a population's points are not independent
         while size <= self.left // 4:
-            model = fit(z, weights, self.rng).defended(0.1, 0.05)
-            source = self._add(
-                f"mixture of {(len(model.weights) - 1) // 2}", methods.mixture(model), self.target.dim + 1, size
-            )
-            rounds.append((model, source))
+            model = fit(x, trust, self.rng)
+            place = Proposal(model.widened(1 / 12 if cube else 1.0), 0.05, cube)
+            source = self._add(f"mixture of {len(model.weights)}", place, self.target.dim + 1, size)
+            rounds.append((place, source))
             forecast = self._forecast(source)
             if len(rounds) > 2 and forecast > _BETTER * last:
                 break
             last = min(last, forecast)
-            z, weights = _pooled(rounds)
-            if not weights.any():
-                break
+            x, trust = _pooled(rounds, cube)
+            seen = _effective(trust)
+            x = np.concatenate([first, x])
+            trust = np.concatenate([known * weights / weights.sum(), seen * trust])
             size = min(2 * size, power(self.budget / 8))
 
 
-def _pooled(rounds: list[tuple[Mixture, Method]]) -> tuple[Array, Array]:
-    """All points of all rounds, weighed as draws from all their mixtures together (Cornuet et al. 2012)."""
+def _effective(weights: Array) -> float:
+    """Kish's effective number."""
+    return float(weights.sum() ** 2 / (weights @ weights)) if weights.any() else 0.0
+
+
+def _pooled(rounds: list[tuple[Proposal, Method]], cube: bool) -> tuple[Array, Array]:
+    """All points of all rounds, weighed as draws from all their mixtures together; large weights are cut (Ionides 2008)."""
+    from scipy.special import ndtr
+
     z = np.concatenate([m.z for _, m in rounds])
-    amounts = np.concatenate([np.abs(m.parts) * np.exp(-m.log) for _, m in rounds])
+    amounts = np.concatenate([np.abs(m.amounts) for _, m in rounds])
+    z, amounts = z[amounts > 0], amounts[amounts > 0]
+    if not len(z):
+        return z, amounts
+    x = ndtr(z) if cube else z
     sizes = np.array([m.size for _, m in rounds], dtype=float)
-    each = np.stack([total(model.densities(z), model.weights) for model, _ in rounds], axis=1)
-    log = -0.5 * (z**2).sum(axis=1) - total(each, sizes / sizes.sum())
-    top = log[amounts > 0].max(initial=-math.inf)
-    return z, np.where(amounts > 0, amounts * np.exp(np.minimum(log - top, 0.0)), 0.0)
+    each = np.stack([p.log(x) for p, _ in rounds], axis=1)
+    log = np.log(amounts) + rounds[0][0].law(x) - total(each, sizes / sizes.sum())
+    weights = np.exp(log - log.max())
+    weights = np.minimum(weights, weights.sum() / math.sqrt(len(weights)))
+    return x, weights / weights.sum()

@@ -21,7 +21,7 @@ class Separable:
 
     def __init__(self, u: Array, squares: Array, share: float = 0.2) -> None:
         n, d = u.shape
-        bins = min(_BINS, max(2, int(n ** 0.5) // 2))
+        bins = min(_BINS, max(2, int(n**0.5) // 2))
         self.edges = np.empty((d, bins + 1))
         for j in range(d):
             # nodes at which a first, even histogram becomes one with about equal mass a bin
