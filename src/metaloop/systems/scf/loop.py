@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from metaloop.control import Halving
 from metaloop.errors import refuse
-from metaloop.online import Decision, Method, Move, Switching, Verdict, certify
+from metaloop.online import Decision, Method, Move, Switching, SwitchState, Verdict, certify
 from metaloop.systems.scf.model import DENSE, Field, Point
 
 Array = npt.NDArray[np.float64]
 
 FIRST, SECOND = "DIIS", "second order"
 _SOUND = 0.05  # Hartree, of the estimate of the lowest curvature
+GUESSES = ("mod_huckel", "atom")  # PySCF's, beside the given one
+RACE = 4  # steps of each guess
+_APART = 1.0  # electrons in different orbitals, from which on a guess is another one
 # Tuned on the design half of benchmarks/scf.py.
 DEFAULT = Switching(near=5e-3, early=0.1, odds=0.7)
 
@@ -151,6 +155,84 @@ class _Run:
         self.modes, self.radius = [], 0.4
 
 
+    def drive(self, recipe: Switching, state: SwitchState, energy_tolerance: float) -> None:
+        """Step until the supervisor stops."""
+        model, last = self.model, math.inf
+        while True:
+            at, paid = self.at, model.meter.count
+            before = state.at
+            move = recipe.decide(state)
+            if state.at != before:
+                model.forget()
+                if state.at > before and self.best.energy < at.energy:
+                    self.at = self.best
+            if move is Move.STOP:
+                break
+            if move is Move.STEP:
+                sound = True
+                if state.method.name == FIRST:
+                    self.at = model.first(self.at)
+                    sound = self.at.residual > recipe.early or not recipe.certify or self.seems_sound()
+                else:
+                    sound = self.second()
+                self.note(state.method.name)
+                change = abs(self.at.energy - last)
+                last = self.at.energy
+                # As in PySCF, both have to be small; a residual a little above the tolerance asks for one more step.
+                small = change < energy_tolerance * max(1.0, 100 * (state.at > 0))
+                residual = self.at.residual if small else max(self.at.residual, 1.01 * recipe.tolerance)
+                recipe.observe(state, residual, model.meter.count - paid, self.at.energy, sound=sound)
+            elif move is Move.LOOK:
+                stable = self.look(recipe.tolerance)
+                recipe.saw(state, stable, model.meter.count - paid)
+            else:
+                if move is Move.FOLLOW:
+                    self.follow()
+                else:
+                    self.restart()
+                self.best = self.at
+                self.note("way down" if move is Move.FOLLOW else "restart")
+                last = self.at.energy
+                recipe.followed(state, self.at.residual, model.meter.count - paid, self.at.energy)
+
+    def race(self, state: SwitchState) -> None:
+        """Go on from the guess that is lowest after some steps, where others fill other orbitals."""
+        model, mine = self.model, str(self.model.mf.init_guess)
+        names, arms, seen = [mine], [(self.at, model.extrapolation)], [self.at.dm]
+        guesses: list[Any] = [None]
+        for name in GUESSES:
+            dm = None if name == mine else model.guess(name)
+            if dm is not None and min(model.apart(dm, other) for other in seen) >= _APART:
+                names.append(name)
+                guesses.append(dm)
+                seen.append(dm)
+        if len(names) == 1:
+            return
+        paid = model.meter.count
+        for dm in guesses[1:]:
+            at = model.start(dm)
+            arms.append((at, model.extrapolation))
+            self.at = at
+            self.note("guess")
+        recipe = Halving()
+        race, lowest = recipe.init(len(arms)), [at.energy for at, _ in arms]
+        budget = float(RACE * model.spins * len(arms))
+        while race.cost.sum() < budget:
+            k = recipe.decide(race, budget)
+            before = model.meter.count
+            model.extrapolation = arms[k][1]
+            self.at = model.first(arms[k][0])
+            arms[k] = (self.at, model.extrapolation)
+            lowest[k] = min(lowest[k], self.at.energy)
+            self.note(FIRST)
+            recipe.observe(race, k, -lowest[k], float(model.meter.count - before))
+        k = min(range(len(arms)), key=lambda j: lowest[j] if race.alive[j] else math.inf)
+        self.at, model.extrapolation = arms[k]
+        said = ", ".join(f"{n} {e:.3f}" for n, e in zip(names, lowest, strict=True))
+        state.log.append(Decision(float(paid), f"{len(arms)} guesses fill different orbitals and reach {said} Hartree",
+                                  f"go on from {names[k]}", "a lower minimum"))
+
+
 def solve(
     mf: Any, dm0: Any = None, *, certified: bool = True, recipe: Switching | None = None, seed: int = 0
 ) -> Solution:
@@ -173,8 +255,7 @@ def solve(
     if not isinstance(recipe, Switching | None):
         raise refuse("recipe", recipe, "a metaloop.online.Switching")
     model = Field(mf)
-    energy_tolerance = float(mf.conv_tol)
-    tolerance = float(mf.conv_tol_grad or math.sqrt(energy_tolerance))
+    tolerance = float(mf.conv_tol_grad or math.sqrt(float(mf.conv_tol)))
     recipe = replace(recipe or DEFAULT, tolerance=tolerance, certify=certified)
     if math.isinf(recipe.most):
         recipe = replace(recipe, most=1500.0 * model.spins)
@@ -182,43 +263,10 @@ def solve(
     state = recipe.init([Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)], look=8 * unit)
     run = _Run(model, start := model.start(dm0), np.random.default_rng(seed), start)
     run.note("guess")
-    state.spent, last = float(model.meter.count), math.inf
-    while True:
-        at, paid = run.at, model.meter.count
-        before = state.at
-        move = recipe.decide(state)
-        if state.at != before:
-            model.forget()
-            if state.at > before and run.best.energy < at.energy:
-                run.at = run.best
-        if move is Move.STOP:
-            break
-        if move is Move.STEP:
-            sound = True
-            if state.method.name == FIRST:
-                run.at = model.first(run.at)
-                sound = run.at.residual > recipe.early or not certified or run.seems_sound()
-            else:
-                sound = run.second()
-            run.note(state.method.name)
-            change = abs(run.at.energy - last)
-            last = run.at.energy
-            # As in PySCF, both have to be small; a residual a little above the tolerance asks for one more step.
-            small = run.at.residual < tolerance and change < energy_tolerance * max(1.0, 100 * (state.at > 0))
-            residual = run.at.residual if small else max(run.at.residual, 1.01 * tolerance)
-            recipe.observe(state, residual, model.meter.count - paid, run.at.energy, sound=sound)
-        elif move is Move.LOOK:
-            stable = run.look(tolerance)
-            recipe.saw(state, stable, model.meter.count - paid)
-        else:
-            if move is Move.FOLLOW:
-                run.follow()
-            else:
-                run.restart()
-            run.best = run.at
-            run.note("way down" if move is Move.FOLLOW else "restart")
-            last = run.at.energy
-            recipe.followed(state, run.at.residual, model.meter.count - paid, run.at.energy)
+    if certified and dm0 is None:
+        run.race(state)
+    state.spent = float(model.meter.count)
+    run.drive(recipe, state, float(mf.conv_tol))
     converged = bool(state.residuals and state.residuals[-1] <= tolerance)
     out = model.settle(run.at)
     out.converged = converged
