@@ -232,7 +232,13 @@ class Switching:
             self._happened(state, f"it went down by {state.merits[-1] - merit:.3g}")
         state.spent += cost
         state.looked, state.stable = False, None
-        self._enter(state, state.at, residual, merit)
+        dearer = min(range(state.at, len(state.methods)), key=lambda k: state.methods[k].finish)
+        if self._more(state) > state.methods[dearer].finish:  # it is on a ridge, and what knows curvature follows that
+            spent = f"{self._more(state):.0f} units on looks and steps is what more ways down would cost"
+            self._log(state, Move.STEP, spent, f"switch up to {state.methods[dearer].name}", "fewer of them")
+            self._enter(state, dearer, residual, merit)
+        else:
+            self._enter(state, state.at, residual, merit)
         return state
 
     # --- decide -----------------------------------------------------------------------------------------------------
@@ -273,6 +279,11 @@ class Switching:
                 "another basin",
             )  # fmt: skip
         return Move.STEP
+
+    def _more(self, state: SwitchState) -> float:
+        """What the ways down that are still expected cost the cheapest method: a look each, and steps to judge by."""
+        p = state.saddles.mean
+        return p / (1 - p) * (state.look.mean + self.floor * state.price[state.at].mean)
 
     def _look_early(self, state: SwitchState, residual: float, remaining: float) -> bool:
         if not self.certify or state.looked or state.sound or residual > self.early:
