@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from metaloop.online import Move, Switching, SwitchState, Verdict, certify
-from metaloop.systems.scf.model import DENSE, Field, Point
+from metaloop.systems.scf.model import DENSE, Extrapolation, Field, Point
 
 Array = npt.NDArray[np.float64]
 
 FIRST, SECOND = "DIIS", "second order"
-_SOUND = 0.05  # Hartree, of the estimate of the lowest curvature
+SOUND = 0.05  # Hartree, of the estimate of the lowest curvature
 _SAME = 0.1  # electrons in different orbitals, below which two determinants are one
 
 
@@ -42,7 +42,9 @@ class Course:
     Attributes:
         model, at, rng: the mean field, where it is, and what directions are drawn from.
         best: the lowest point since the last way down.
-        energy_tolerance: what the energy may change by at the end, in Hartree.
+        lowest: the lowest of all.
+        left: where DIIS was from the given guess when it was left, and what it remembered.
+        tolerance, energy_tolerance: of the gradient, and of the change of the energy, at the end, in Hartree.
         known: a minimum that is not worth reaching again.
         radius: of the trust region.
         modes: directions of low curvature, with the points at which they were seen.
@@ -53,7 +55,10 @@ class Course:
     at: Point
     rng: np.random.Generator
     best: Point
+    tolerance: float
     energy_tolerance: float
+    lowest: Point | None = None
+    left: tuple[Point, Extrapolation] | None = None
     known: Point | None = None
     radius: float = 0.4
     modes: list[tuple[Array, Point]] = field(default_factory=list)
@@ -64,6 +69,8 @@ class Course:
         self.history.append(Moment(self.model.meter.count, self.at.energy, self.at.residual, what))
         if self.at.energy < self.best.energy:
             self.best = self.at
+        if self.lowest is None or self.at.energy < self.lowest.energy:
+            self.lowest = self.at
 
     def carried(self) -> list[Array]:
         return [self.model.carry(mode, home, self.at) for mode, home in self.modes]
@@ -102,7 +109,7 @@ class Course:
         """Whether the estimated Hessian, which costs nothing, is well above zero, or too large to say."""
         if self.model.size(self.at) > DENSE:
             return True
-        return float(np.linalg.eigvalsh(self.model.model(self.at))[0]) > _SOUND
+        return float(np.linalg.eigvalsh(self.model.model(self.at))[0]) > SOUND
 
     def look(self, tolerance: float) -> bool | None:
         """Whether it goes down from here; more carefully at the end than before it."""
@@ -137,6 +144,8 @@ class Course:
             at, paid = self.at, model.meter.count
             before = state.at
             move = recipe.decide(state)
+            if self.left is None and before == 0 and (state.at or move is Move.FOLLOW):
+                self.left = (at, model.extrapolation)
             if state.at != before:
                 model.forget()
                 if state.at > before and self.best.energy < at.energy:

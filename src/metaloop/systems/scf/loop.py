@@ -75,13 +75,12 @@ def solve(
         recipe = replace(recipe, most=1500.0 * model.spins)
     unit = float(model.spins)
     state = recipe.init([Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)], look=8 * unit)
-    run = Course(model, start := model.start(dm0), np.random.default_rng(seed), start, float(mf.conv_tol))
+    run = Course(model, start := model.start(dm0), np.random.default_rng(seed), start, tolerance, float(mf.conv_tol))
     run.note("guess")
     others = race(run, state) if certified and dm0 is None else []
     state.spent = float(model.meter.count)
     run.drive(recipe, state)
-    if others:
-        state = again(run, recipe, state, others)
+    state = again(run, recipe, state, others)
     converged = bool(state.residuals and state.residuals[-1] <= tolerance)
     out = model.settle(run.at)
     out.converged = converged

@@ -278,19 +278,20 @@ class Field:
         return np.asarray(at.mo_coeff), _pairs(np.asarray(at.mo_occ))
 
     def down(self, at: Point, verdict: Any) -> Point:
-        """Along a way down, found with little: at most two Fock matrices."""
+        """Along a way down, found with little: seldom more than two Fock matrices."""
         gradient, _ = self.curvature(at)
         slope, bend = 2 * float(gradient @ verdict.vector), verdict.value
         sign = -1.0 if slope > 0 else 1.0
         length = 0.5
         tried = self.rotate(at, sign * length * verdict.vector)
         quartic = (tried.energy - at.energy + abs(slope) * length - bend * length**2) / length**4
-        best = np.sqrt(-bend / (2 * quartic)) if quartic > 0 else 1.0
-        best = min(best, 1.0)
-        if tried.energy < at.energy and abs(best / length - 1) < 0.4:
-            return tried
-        again = self.rotate(at, sign * best * verdict.vector)
-        return min(tried, again, key=lambda p: p.energy)
+        best = min(np.sqrt(-bend / (2 * quartic)) if quartic > 0 else 1.0, 1.0)
+        if not (tried.energy < at.energy and abs(best / length - 1) < 0.4):
+            tried = min(tried, self.rotate(at, sign * best * verdict.vector), key=lambda p: p.energy)
+        while tried.energy >= at.energy and best > 1e-3:
+            best /= 4
+            tried = self.rotate(at, sign * best * verdict.vector)
+        return tried
 
     def settle(self, at: Point) -> Any:
         """PySCF's mean field with this result, canonical orbitals."""

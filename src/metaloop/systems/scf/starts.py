@@ -13,12 +13,13 @@ import numpy as np
 
 from metaloop.control import Halving
 from metaloop.online import Decision, Switching, SwitchState
-from metaloop.systems.scf.course import FIRST, Course
+from metaloop.systems.scf.course import FIRST, SOUND, Course
 from metaloop.systems.scf.model import Extrapolation, Point
 
 GUESSES = ("mod_huckel", "atom")  # PySCF's, beside the given one
-RACE = 4  # steps of each guess
-SHARE = 0.5  # of what the first start cost, to be risked on another one
+RACE = 3  # steps of each guess
+SHARE = 1 / 3  # of what the first start cost, to be risked on another one
+_LOWER = 1e-6  # Hartree
 _APART = 1.0  # electrons in different orbitals, from which on a guess is another one
 
 
@@ -39,7 +40,11 @@ class Start:
 
 
 def race(course: Course, state: SwitchState) -> list[Start]:
-    """Go on from the guess that is lowest after some steps, where others fill other orbitals; the others, best first."""
+    """Go on from the guess that is lowest after some steps, where others fill other orbitals.
+
+    Returns:
+        the others, best first, but for the given one, which `own` takes up.
+    """
     model = course.model
     mine = str(model.mf.init_guess)
     starts = [Start(mine, course.at, model.extrapolation, course.at.energy)]
@@ -72,34 +77,77 @@ def race(course: Course, state: SwitchState) -> list[Start]:
     said = ", ".join(f"{s.name} {s.lowest:.3f}" for s in starts)
     seen = f"{len(starts)} guesses fill different orbitals and reach {said} Hartree"
     state.log.append(Decision(paid, seen, f"go on from {first.name}", "a lower minimum"))
-    return [starts[k] for k in order[1:]]
+    if order[0] != 0:
+        course.left = (starts[0].at, starts[0].extrapolation)
+    return [starts[k] for k in order[1:] if k != 0]
+
+
+def own(course: Course) -> None:
+    """Go on with DIIS as it was left, while it may still come below the end.
+
+    A step with the inverse Hessian lowers the energy by g @ H^-1 @ g, which is at most the residual's square over the
+    lowest curvature. It gives up where PySCF would: after its number of cycles.
+    """
+    if course.left is None:
+        return
+    model, limit = course.model, course.at.energy - _LOWER
+    at, model.extrapolation = course.left
+    while at.energy - at.residual**2 / SOUND < limit and model.extrapolation.cycle < model.mf.max_cycle:
+        last, at = at, model.first(at)
+        course.at = at
+        course.note(FIRST)
+        if abs(at.energy - last.energy) < course.energy_tolerance and at.residual < course.tolerance:
+            break
 
 
 def again(course: Course, recipe: Switching, state: SwitchState, starts: list[Start]) -> SwitchState:
-    """Risk a share of what the first start cost on the others; whichever ended lowest, and what is known of it."""
-    model = course.model
+    """Risk a share of what the first start cost on others; the lowest end of all, and what is known of it."""
+    model, end = course.model, _End(course, state)
+    own(course)
     budget = SHARE * state.spent
-    end, verdict, ended = course.at, course.verdict, state
     for start in starts:
         begun = float(model.meter.count)
         if budget <= 2 * model.spins:
             break
-        course.known, course.at, course.best, course.modes = end, start.at, start.at, []
+        course.known, course.at, course.best, course.modes = end.at, start.at, start.at, []
         model.extrapolation = start.extrapolation
-        other = recipe.init(state.methods)
-        other.price, other.look, other.saddles = state.price, state.look, state.saddles
-        other.spent = begun
+        other = _taught(recipe, state, begun)
         course.drive(replace(recipe, most=min(recipe.most, begun + budget)), other)
-        if course.best.energy < end.energy - 1e-6:
+        if course.best.energy < end.at.energy - _LOWER:
             course.drive(recipe, other)
-        won = course.at.energy < end.energy - 1e-6 and other.residuals[-1] <= recipe.tolerance
-        gain = f"{start.name} ended {course.at.energy - end.energy:+.3g} Hartree from it"
+        gain = f"{start.name} ended {course.at.energy - end.at.energy:+.3g} Hartree from it"
         state.log.append(Decision(begun, "another guess fills other orbitals", f"start again from {start.name}",
                                   f"a lower minimum for at most {budget:.0f} more", gain))  # fmt: skip
         budget -= model.meter.count - begun
-        if won:
-            end, verdict, ended = course.at, course.verdict, other
-    course.at, course.verdict = end, verdict
-    if ended is not state:
-        ended.log = state.log
-    return ended
+        end.take(course, other, recipe.tolerance)
+    course.known = None
+    if course.lowest is not None and course.lowest.energy < end.at.energy - _LOWER:
+        begun = float(model.meter.count)
+        other = _taught(recipe, state, begun, 1)
+        gain = f"{course.lowest.energy - end.at.energy:.3g} Hartree"
+        state.log.append(Decision(begun, "the end is above what was passed", "finish there", gain))
+        course.at = course.best = course.lowest
+        course.drive(replace(recipe, near=0.0), other)  # second order never goes up
+        end.take(course, other, recipe.tolerance)
+    course.at, course.verdict = end.at, end.verdict
+    end.state.log = state.log
+    return end.state
+
+
+def _taught(recipe: Switching, state: SwitchState, spent: float, at: int = 0) -> SwitchState:
+    """A new state that knows what things cost."""
+    new = recipe.init(state.methods, at=at)
+    new.price, new.look, new.saddles, new.spent = state.price, state.look, state.saddles, spent
+    return new
+
+
+class _End:
+    """The lowest end so far."""
+
+    def __init__(self, course: Course, state: SwitchState) -> None:
+        self.at, self.verdict, self.state = course.at, course.verdict, state
+
+    def take(self, course: Course, state: SwitchState, tolerance: float) -> None:
+        """Where the course is, if that is lower and converged."""
+        if course.at.energy < self.at.energy - _LOWER and state.residuals[-1] <= tolerance:
+            self.at, self.verdict, self.state = course.at, course.verdict, state
