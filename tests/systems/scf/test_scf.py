@@ -152,7 +152,7 @@ def test_a_budget_that_is_too_small_says_so():
     assert not solution.converged
     assert solution.stable is None
     assert not solution.mf.converged
-    assert "units are spent" in solution.why()
+    assert "density matrices are spent" in solution.why()
 
 
 def test_restarts_are_from_other_orbitals():

@@ -13,7 +13,8 @@ from metaloop.systems.scf.model import DENSE, Extrapolation, Field, Point
 
 Array = npt.NDArray[np.float64]
 
-FIRST, SECOND = "DIIS", "second order"
+FIRST, SHIFTED, SECOND = "DIIS", "level shift", "second order"
+UNIT = "density matrices"
 SOUND = 0.05  # Hartree, of the estimate of the lowest curvature
 _SAME = 0.1  # electrons in different orbitals, below which two determinants are one
 
@@ -26,7 +27,7 @@ class Moment:
         cost: density matrices contracted so far.
         energy: total, in Hartree.
         residual: norm of the orbital gradient, in Hartree.
-        what: the step that led here: "guess", "DIIS", "second order", "way down" or "restart".
+        what: the step that led here: "guess", "DIIS", "level shift", "second order", "way down" or "restart".
     """
 
     cost: int
@@ -46,6 +47,7 @@ class Course:
         left: where DIIS was from the given guess when it was left, and what it remembered.
         tolerance, energy_tolerance: of the gradient, and of the change of the energy, at the end, in Hartree.
         known: a minimum that is not worth reaching again.
+        shift: of the virtual orbitals under a level shift, in Hartree.
         radius: of the trust region.
         modes: directions of low curvature, with the points at which they were seen.
         history, verdict: for the solution.
@@ -60,12 +62,14 @@ class Course:
     lowest: Point | None = None
     left: tuple[Point, Extrapolation] | None = None
     known: Point | None = None
+    shift: float = 0.0
     radius: float = 0.4
     modes: list[tuple[Array, Point]] = field(default_factory=list)
     history: list[Moment] = field(default_factory=list)
     verdict: Verdict | None = None
 
     def note(self, what: str) -> None:
+        """One more point of the history."""
         self.history.append(Moment(self.model.meter.count, self.at.energy, self.at.residual, what))
         if self.at.energy < self.best.energy:
             self.best = self.at
@@ -73,6 +77,7 @@ class Course:
             self.lowest = self.at
 
     def carried(self) -> list[Array]:
+        """The directions of low curvature as rotations from here."""
         return [self.model.carry(mode, home, self.at) for mode, home in self.modes]
 
     def second(self) -> bool:
@@ -154,8 +159,8 @@ class Course:
                 break
             if move is Move.STEP:
                 sound = True
-                if state.method.name == FIRST:
-                    self.at = model.first(self.at)
+                if state.method.name != SECOND:
+                    self.at = model.first(self.at, self.shift * (state.method.name == SHIFTED))
                     sound = self.at.residual > recipe.early or not recipe.certify or self.seems_sound()
                 else:
                     sound = self.second()

@@ -10,7 +10,7 @@ import numpy as np
 
 from metaloop.errors import refuse
 from metaloop.online import Decision, Method, Switching, Verdict
-from metaloop.systems.scf.course import FIRST, SECOND, Course, Moment
+from metaloop.systems.scf.course import FIRST, SECOND, SHIFTED, UNIT, Course, Moment
 from metaloop.systems.scf.model import Field
 from metaloop.systems.scf.starts import again, race
 
@@ -48,7 +48,13 @@ class Solution:
 
 
 def solve(
-    mf: Any, dm0: Any = None, *, certified: bool = True, recipe: Switching | None = None, seed: int = 0
+    mf: Any,
+    dm0: Any = None,
+    *,
+    certified: bool = True,
+    recipe: Switching | None = None,
+    seed: int = 0,
+    shift: float = 0.0,
 ) -> Solution:
     """Converge a mean field to a minimum.
 
@@ -59,6 +65,7 @@ def solve(
         certified: whether to look for internal instabilities, and to follow them.
         recipe: the supervisor's settings; its `tolerance` and `certify` are set here.
         seed: of the directions in which instabilities are looked for.
+        shift: > 0 for one more method between DIIS and second order: DIIS with a level shift of so many Hartree.
 
     Returns:
         the solution. What did not converge says so.
@@ -74,8 +81,13 @@ def solve(
     if math.isinf(recipe.most):
         recipe = replace(recipe, most=1500.0 * model.spins)
     unit = float(model.spins)
-    state = recipe.init([Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)], look=8 * unit)
-    run = Course(model, start := model.start(dm0), np.random.default_rng(seed), start, tolerance, float(mf.conv_tol))
+    ladder = [Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)]
+    if shift:
+        ladder.insert(1, Method(SHIFTED, unit, 10 * unit, rate=0.6))
+    state = recipe.init(ladder, look=8 * unit, unit=UNIT)
+    run = Course(
+        model, start := model.start(dm0), np.random.default_rng(seed), start, tolerance, float(mf.conv_tol), shift=shift
+    )
     run.note("guess")
     others = race(run, state) if certified and dm0 is None else []
     state.spent = float(model.meter.count)

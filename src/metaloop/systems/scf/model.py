@@ -150,10 +150,15 @@ class Field:
         self.forget()
         return self._diagonalize(dm, vhf, mf.get_fock(self.core, self.overlap, vhf, dm))
 
-    def first(self, at: Point) -> Point:
-        """One step of direct inversion in the iterative subspace: one Fock matrix."""
+    def first(self, at: Point, shift: float = 0.0) -> Point:
+        """One step of direct inversion in the iterative subspace: one Fock matrix.
+
+        Args:
+            at: where it is.
+            shift: of the virtual orbitals, in Hartree: the larger, the shorter the step (Saunders & Hillier 1973).
+        """
         kept = self.extrapolation
-        fock = self.mf.get_fock(self.core, self.overlap, at.vhf, at.dm, max(kept.cycle, 1), kept.diis)
+        fock = self.mf.get_fock(self.core, self.overlap, at.vhf, at.dm, max(kept.cycle, 1), kept.diis, 1, shift)
         kept.cycle += 1
         return self._diagonalize(at.dm, at.vhf, fock)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 
 from metaloop.control import Halving
 from metaloop.online import Decision, Switching, SwitchState
-from metaloop.systems.scf.course import FIRST, SOUND, Course
+from metaloop.systems.scf.course import FIRST, SOUND, UNIT, Course
 from metaloop.systems.scf.model import Extrapolation, Point
 
 GUESSES = ("mod_huckel", "atom")  # PySCF's, beside the given one
@@ -76,7 +75,7 @@ def race(course: Course, state: SwitchState) -> list[Start]:
     course.at, model.extrapolation = first.at, first.extrapolation
     said = ", ".join(f"{s.name} {s.lowest:.3f}" for s in starts)
     seen = f"{len(starts)} guesses fill different orbitals and reach {said} Hartree"
-    state.log.append(Decision(paid, seen, f"go on from {first.name}", "a lower minimum"))
+    state.log.append(Decision(paid, seen, f"go on from {first.name}", "a lower minimum", unit=UNIT))
     if order[0] != 0:
         course.left = (starts[0].at, starts[0].extrapolation)
     return [starts[k] for k in order[1:] if k != 0]
@@ -117,7 +116,7 @@ def again(course: Course, recipe: Switching, state: SwitchState, starts: list[St
             course.drive(recipe, other)
         gain = f"{start.name} ended {course.at.energy - end.at.energy:+.3g} Hartree from it"
         state.log.append(Decision(begun, "another guess fills other orbitals", f"start again from {start.name}",
-                                  f"a lower minimum for at most {budget:.0f} more", gain))  # fmt: skip
+                                  f"a lower minimum for at most {budget:.0f} more", gain, UNIT))  # fmt: skip
         budget -= model.meter.count - begun
         end.take(course, other, recipe.tolerance)
     course.known = None
@@ -125,7 +124,7 @@ def again(course: Course, recipe: Switching, state: SwitchState, starts: list[St
         begun = float(model.meter.count)
         other = _taught(recipe, state, begun, 1)
         gain = f"{course.lowest.energy - end.at.energy:.3g} Hartree"
-        state.log.append(Decision(begun, "the end is above what was passed", "finish there", gain))
+        state.log.append(Decision(begun, "the end is above what was passed", "finish there", gain, unit=UNIT))
         course.at = course.best = course.lowest
         course.drive(replace(recipe, near=0.0), other)  # second order never goes up
         end.take(course, other, recipe.tolerance)
@@ -136,7 +135,7 @@ def again(course: Course, recipe: Switching, state: SwitchState, starts: list[St
 
 def _taught(recipe: Switching, state: SwitchState, spent: float, at: int = 0) -> SwitchState:
     """A new state that knows what things cost."""
-    new = recipe.init(state.methods, at=at)
+    new = recipe.init(state.methods, at=at, unit=UNIT)
     new.price, new.look, new.saddles, new.spent = state.price, state.look, state.saddles, spent
     return new
 
