@@ -239,12 +239,12 @@ class Switching:
         state.spent += cost
         state.looked, state.stable = False, None
         dearer = min(range(state.at, len(state.methods)), key=lambda k: state.methods[k].finish)
-        if self._more(state) > state.methods[dearer].finish:  # it is on a ridge, and what knows curvature follows that
-            spent = f"{self._more(state):.0f} {state.unit} on looks and steps is what more ways down would cost"
+        if dearer > state.at and self._more(state) > state.methods[dearer].finish:
+            spent = f"looks and steps on more ways down would cost {self._more(state):.0f} {state.unit}"
             self._log(state, Move.STEP, spent, f"switch up to {state.methods[dearer].name}", "fewer of them")
-            self._enter(state, dearer, residual, merit)
         else:
-            self._enter(state, state.at, residual, merit)
+            dearer = state.at
+        self._enter(state, dearer, residual, merit)
         return state
 
     # --- decide -----------------------------------------------------------------------------------------------------
