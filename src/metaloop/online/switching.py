@@ -305,7 +305,7 @@ class Switching:
         ]
         price = min(prices)
         k = state.at + 1 + prices.index(price)
-        worse = state.returned and math.isfinite(state.entered) and state.merits[-1] > state.entered
+        worse = math.isfinite(state.entered) and state.merits[-1] > state.entered
         if not worse and self.rent.decide(state.rent, price, state.here + remaining) is None:
             return Move.STEP
         why = "it rose" if worse else f"the residual changes by a factor {rate:.2g} a step"

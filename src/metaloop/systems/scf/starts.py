@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-
 from metaloop.control import Halving
 from metaloop.online import Decision, Switching, SwitchState
 from metaloop.systems.scf.course import FIRST, SOUND, UNIT, Course
@@ -147,6 +146,7 @@ class _End:
         self.at, self.verdict, self.state = course.at, course.verdict, state
 
     def take(self, course: Course, state: SwitchState, tolerance: float) -> None:
-        """Where the course is, if that is lower and converged."""
-        if course.at.energy < self.at.energy - _LOWER and state.residuals[-1] <= tolerance:
+        """Where the course is, if that converged, and is lower or the end so far did not."""
+        lower = course.at.energy < self.at.energy - _LOWER or self.state.residuals[-1] > tolerance
+        if lower and state.residuals[-1] <= tolerance:
             self.at, self.verdict, self.state = course.at, course.verdict, state
