@@ -21,16 +21,22 @@ from metaloop.control import RentOrBuy
 from metaloop.online import Method, Move, Switching
 
 
-def drive(recipe, ladder, stepper, residual, fixed=None):
+def drive(recipe, problem, fixed=None, unit="units"):
     """Run a ladder of methods, or one of them only; (converged, cost, state)."""
-    state = recipe.init(ladder if fixed is None else [ladder[fixed]])
-    state.residuals, state.merits = [residual], [math.nan]
+    ladder = problem.ladder
+    state = recipe.init(ladder if fixed is None else [ladder[fixed]], unit=unit)
+    state.residuals, state.merits = [problem.residual()], [problem.merit()]
+    best, lowest = problem.keep(), state.merits[0]
     for _ in range(20_000):
+        before = state.at
         if recipe.decide(state) is not Move.STEP:
             break
-        k = state.at if fixed is None else fixed
-        residual, cost = stepper(k)
-        recipe.observe(state, residual, cost)
+        if state.at != before and lowest < state.merits[-1]:  # the next method begins at the best point
+            problem.restore(best)
+        cost = problem.step(state.at if fixed is None else fixed)
+        recipe.observe(state, problem.residual(), cost, problem.merit())
+        if state.merits[-1] < lowest:
+            best, lowest = problem.keep(), state.merits[-1]
     return state.residuals[-1] <= recipe.tolerance, state.spent, state
 
 
@@ -103,12 +109,27 @@ class LeastSquares:
         ]
 
     def jacobian(self, x):
-        return np.column_stack([(self.f(x + 1e-7 * e) - self.f(x - 1e-7 * e)) / 2e-7 for e in np.eye(len(x))])
+        def slope(e):  # central differences of fourth order
+            near, far = self.f(x + e) - self.f(x - e), self.f(x + 2 * e) - self.f(x - 2 * e)
+            return (8 * near - far) / 12e-3
+
+        return np.column_stack([slope(1e-3 * e) for e in np.eye(len(x))])
 
     def residual(self):
         with np.errstate(all="ignore"):
             g = np.linalg.norm(self.jac.T @ self.r)
         return float(g / self.scale) if np.isfinite(g) else math.inf
+
+    def merit(self):
+        with np.errstate(all="ignore"):
+            value = float(self.r @ self.r)
+        return value if np.isfinite(value) else math.inf
+
+    def keep(self):
+        return self.x, self.r, self.jac
+
+    def restore(self, kept):
+        self.x, self.r, self.jac = kept
 
     def accept(self, x):
         self.x = x
@@ -130,30 +151,27 @@ class LeastSquares:
                 length /= 2
             self.length = length
             self.accept(self.x - length * g)
-            return self.residual(), 3 + _tried
+            return 3 + _tried
         if k == 1:
             if not (np.isfinite(self.jac).all() and np.isfinite(self.r).all()):
-                return math.inf, n + 1
+                return n + 1
             self.accept(self.x + np.clip(np.linalg.lstsq(self.jac, -self.r, rcond=1e-12)[0], -1e6, 1e6))
-            return self.residual(), n + 1
-        if not np.isfinite(value):  # whatever the others left
-            self.accept(self.start.copy())
-            g, value = self.jac.T @ self.r, self.r @ self.r
+            return n + 1
         a = self.jac.T @ self.jac
         x = self.x - np.linalg.lstsq(a + self.damping * np.diag(np.maximum(a.diagonal(), 1e-12)), g, rcond=None)[0]
         new = self.f(x)
         if new @ new < value:
             self.damping = max(self.damping / 5, 1e-12)
             self.accept(x)
-            return self.residual(), n + 1
+            return n + 1
         self.damping = min(self.damping * 4, 1e12)
-        return self.residual(), 1
+        return 1
 
 
 def least_squares(name, fixed=None):
     problem = LeastSquares(name)
     recipe = Switching(tolerance=1e-8, most=4000.0, rent=RentOrBuy(trust=0.5))
-    return drive(recipe, problem.ladder, problem.step, problem.residual(), fixed)
+    return drive(recipe, problem, fixed, "residual vectors")
 
 
 # --- sparse linear systems -----------------------------------------------------------------------------------------
@@ -230,6 +248,15 @@ class Linear:
             Method("factorization", 400.0, n * bandwidth(self.a) ** 2 / self.a.nnz, rate=1e-8),
         ]
 
+    def residual(self):
+        return float(np.linalg.norm(self.r) / self.norm)
+
+    def merit(self):
+        return math.nan  # conjugate gradients minimize what is not known
+
+    def keep(self):
+        return None
+
     def step(self, k):
         cost = 1.0
         if self.on != k:
@@ -243,9 +270,9 @@ class Linear:
             lu = spl.splu(self.a, diag_pivot_thresh=0.0, **SYMMETRIC)
             self.x = self.x + lu.solve(self.b - self.a @ self.x)
             self.r = self.b - self.a @ self.x
-            return float(np.linalg.norm(self.r) / self.norm), cost + multiplications(lu) / self.a.nnz
+            return cost + multiplications(lu) / self.a.nnz
         if not self.r.any():
-            return 0.0, cost
+            return cost
         z = self.r if k == 0 else self.solve(self.r)
         cost += 0 if k == 0 else self.extra
         rz = self.r @ z
@@ -255,13 +282,13 @@ class Linear:
         alpha = (self.r @ self.p) / (self.p @ ap)
         self.last, self.rz = self.r, rz
         self.x, self.r = self.x + alpha * self.p, self.r - alpha * ap
-        return float(np.linalg.norm(self.r) / self.norm), cost
+        return cost
 
 
 def linear(name, fixed=None):
     problem = Linear(name)
     recipe = Switching(tolerance=1e-8, most=3000.0, window=16, floor=8)
-    return drive(recipe, problem.ladder, problem.step, 1.0, fixed)
+    return drive(recipe, problem, fixed, "products")
 
 
 def table(title, names, run, methods):

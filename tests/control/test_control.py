@@ -250,10 +250,11 @@ def test_halving_spends_its_rounds_evenly():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 7), st.booleans())
-def test_hindsight_is_the_best_of_all_courses(seed, methods, steps, keep):
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 7), st.booleans(), st.booleans())
+def test_hindsight_is_the_best_of_all_courses(seed, methods, steps, keep, changing):
     rng = np.random.default_rng(seed)
-    trace = Trace(rng.random((steps, methods)), rng.random((methods, methods)), int(rng.integers(methods)), keep)
+    prices = rng.random((steps, methods, methods)[not changing :])
+    trace = Trace(rng.random((steps, methods)), prices, int(rng.integers(methods)), keep)
     best = math.inf
     for course in np.ndindex(*[methods] * steps):
         best = min(best, replay(lambda step, *_, c=course: c[step], trace).cost)

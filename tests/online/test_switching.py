@@ -88,6 +88,44 @@ def test_a_small_residual_is_not_enough_where_a_certificate_is_wanted():
     assert state.spent == 12
 
 
+def test_ridges_are_left_to_the_method_that_knows_curvature():
+    """Where ways down are likely, following each by the cheap method costs more than the dear one to the end."""
+    for odds, up in ((0.9, True), (0.02, False)):
+        recipe = Switching(tolerance=1e-3, certify=True, odds=odds)
+        state = recipe.init(LADDER)
+        for seen in (1e-4, 1e-4):
+            recipe.observe(state, seen, 1.0, merit=0.0)
+            assert recipe.decide(state) is Move.LOOK
+            recipe.saw(state, not up, 10.0)
+            if not up:
+                break
+            assert recipe.decide(state) is Move.FOLLOW
+            recipe.followed(state, 0.1, 2.0, merit=-1.0)
+        assert (state.at == 1) == up
+        assert any("more ways down would cost" in d.seen for d in state.log) == up
+
+
+def test_a_method_that_makes_it_worse_is_left_at_once():
+    ladder = [Method("cheap", 1.0, rate=0.5), Method("wild", 2.0, 40.0, rate=0.3), Method("sure", 2.0, 80.0, rate=0.3)]
+    recipe = Switching(tolerance=1e-6)
+    state = recipe.init(ladder)
+    used = []
+    for k in range(60):
+        recipe.decide(state)
+        used.append(state.at)
+        recipe.observe(state, 1.0, ladder[state.at].step, merit=[1.0, 2.0 + k, 0.5][state.at])
+    assert used.count(1) <= recipe.floor
+    assert any("it rose" in d.seen for d in state.log)
+
+
+def test_sentences_name_the_unit():
+    recipe = Switching(tolerance=1e-3, most=2.0)
+    state = recipe.init(LADDER, unit="products")
+    recipe.observe(state, 1.0, 2.0)
+    assert recipe.decide(state) is Move.STOP
+    assert str(state.log[-1]).startswith("After 2 products: 2 products are spent, so stop.")
+
+
 def test_it_looks_early_only_where_the_rest_is_dear():
     for remaining, sound, early in ((30, False, True), (2, False, False), (30, True, False)):
         recipe = Switching(tolerance=1e-6, certify=True, early=1.0)

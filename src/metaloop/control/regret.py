@@ -24,7 +24,8 @@ class Trace:
     Attributes:
         costs: shape (steps, methods), >= 0.
         prices: of switching from one method to another, shape (methods, methods), or (methods,) where it only matters
-            what is switched to; a method that was paid for once stays paid for if `keep`.
+            what is switched to, or (steps, methods, methods) where it matters when; a method that was paid for once
+            stays paid for if `keep`.
         start: the method in use before the first step.
         keep: whether a switch is paid once a method (a compiled function stays compiled) or every time.
     """
@@ -41,12 +42,14 @@ class Trace:
         m = costs.shape[1]
         if prices.shape == (m,):
             prices = np.tile(prices, (m, 1))
-        if prices.shape != (m, m) or not (prices >= 0).all():
-            raise refuse("prices", prices.shape, f"({m},) or ({m}, {m}) numbers >= 0")
+        if prices.shape[-2:] == (m, m):
+            prices = np.where(np.eye(m) == 1, 0.0, prices)
+        if prices.shape == (m, m):
+            prices = np.broadcast_to(prices, (len(costs), m, m))
+        if prices.shape != (len(costs), m, m) or not (prices >= 0).all():
+            raise refuse("prices", prices.shape, f"({m},), ({m}, {m}) or (steps, {m}, {m}) numbers >= 0")
         if not 0 <= self.start < m:
             raise refuse("start", self.start, f"one of the {m} methods")
-        prices = prices.copy()
-        np.fill_diagonal(prices, 0.0)
         object.__setattr__(self, "costs", costs)
         object.__setattr__(self, "prices", prices)
 
@@ -83,22 +86,21 @@ def hindsight(trace: Trace) -> float:
     """
     m = trace.costs.shape[1]
     if not trace.keep:
-        value = trace.prices[trace.start].copy()
-        for cost in trace.costs:
-            value = (value[:, None] + trace.prices).min(axis=0) + cost
+        value = np.where(np.arange(m) == trace.start, 0.0, np.inf)
+        for cost, price in zip(trace.costs, trace.prices, strict=True):
+            value = (value[:, None] + price).min(axis=0) + cost
         return float(value.min()) if len(trace.costs) else 0.0
     if m > 12:
         raise refuse("trace", f"{m} methods", "at most 12 methods where switches are paid once")
     # Value of having paid for a set of methods; each step is done with the cheapest of them.
     sets = np.arange(1 << m)
     member = (sets[:, None] >> np.arange(m)) & 1 == 1
-    price = trace.prices[trace.start]
     value = np.full(1 << m, np.inf)
     value[1 << trace.start] = 0.0
-    for cost in trace.costs:
+    for cost, price in zip(trace.costs, trace.prices, strict=True):
         for j in range(m):
             grown = sets[~member[:, j]]
-            value[grown | (1 << j)] = np.minimum(value[grown | (1 << j)], value[grown] + price[j])
+            value[grown | (1 << j)] = np.minimum(value[grown | (1 << j)], value[grown] + price[trace.start, j])
         value = value + np.where(member, cost, np.inf).min(axis=1)
     return float(value.min()) if len(trace.costs) else 0.0
 
@@ -119,7 +121,7 @@ def replay(policy: Callable[[int, int, Array], int], trace: Trace) -> Replay:
         if chosen != method:
             switches += 1
             if not (trace.keep and chosen in paid):
-                total += float(trace.prices[trace.start if trace.keep else method, chosen])
+                total += float(trace.prices[step, trace.start if trace.keep else method, chosen])
             paid.add(chosen)
             method = chosen
         total += float(cost[method])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from metaloop.control import Account, AccountState, Evidence, RentOrBuy, RentState, forecast
@@ -62,6 +62,7 @@ class Decision:
         chosen: what was done.
         expected: what it was expected to bring.
         happened: what it brought; empty until known.
+        unit: of what was paid, in the plural.
     """
 
     spent: float
@@ -69,9 +70,10 @@ class Decision:
     chosen: str
     expected: str
     happened: str = ""
+    unit: str = "units"
 
     def __str__(self) -> str:
-        text = f"After {self.spent:g} units: {self.seen}, so {self.chosen}. Expected: {self.expected}."
+        text = f"After {self.spent:g} {self.unit}: {self.seen}, so {self.chosen}. Expected: {self.expected}."
         return f"{text} What happened: {self.happened}." if self.happened else text
 
 
@@ -97,6 +99,7 @@ class SwitchState:
         restarts: so many.
         returned: whether this rung was entered from above.
         sound: whether the latest step seemed to be near a minimum.
+        unit: of what is paid, in the plural.
         log: the decisions.
     """
 
@@ -118,6 +121,7 @@ class SwitchState:
     restarts: int = 0
     returned: bool = False
     sound: bool = True
+    unit: str = "units"
     log: list[Decision] = field(default_factory=list)
 
     @property
@@ -168,13 +172,14 @@ class Switching:
         require("floor", self.floor, lambda v: v >= 1 and v == int(v), "a whole number of at least 1")
         require("odds", self.odds, lambda v: 0 < v < 1, "a number in (0, 1)")
 
-    def init(self, methods: Sequence[Method], look: float = 10.0, at: int = 0) -> SwitchState:
+    def init(self, methods: Sequence[Method], look: float = 10.0, at: int = 0, unit: str = "units") -> SwitchState:
         """On a rung of the ladder, the lowest by default.
 
         Args:
             methods: cheapest step first.
             look: what a look is expected to cost.
             at: the rung to begin on.
+            unit: what costs count, in the plural, for the sentences.
         """
         if not methods or not all(isinstance(m, Method) for m in methods):
             raise refuse("methods", methods, "a non-empty list of Method")
@@ -187,6 +192,7 @@ class Switching:
             Evidence(1.0, self.odds),
             Evidence(1.0, look, memory=8.0),
             at=at,
+            unit=unit,
         )
 
     # --- observe ----------------------------------------------------------------------------------------------------
@@ -232,7 +238,13 @@ class Switching:
             self._happened(state, f"it went down by {state.merits[-1] - merit:.3g}")
         state.spent += cost
         state.looked, state.stable = False, None
-        self._enter(state, state.at, residual, merit)
+        dearer = min(range(state.at, len(state.methods)), key=lambda k: state.methods[k].finish)
+        if dearer > state.at and self._more(state) > state.methods[dearer].finish:
+            spent = f"looks and steps on more ways down would cost {self._more(state):.0f} {state.unit}"
+            self._log(state, Move.STEP, spent, f"switch up to {state.methods[dearer].name}", "fewer of them")
+        else:
+            dearer = state.at
+        self._enter(state, dearer, residual, merit)
         return state
 
     # --- decide -----------------------------------------------------------------------------------------------------
@@ -241,7 +253,7 @@ class Switching:
         """The next move; a STEP is one of `state.method`, which may just have changed."""
         residual = state.residuals[-1] if state.residuals else math.inf
         if state.spent >= self.most:
-            return self._log(state, Move.STOP, f"{state.spent:g} units are spent", "stop", "nothing")
+            return self._log(state, Move.STOP, f"{state.spent:g} {state.unit} are spent", "stop", "nothing")
         if state.stable is False:
             return self._log(state, Move.FOLLOW, "it goes down from here", "follow the way down", "a lower minimum")
         if residual <= self.tolerance:
@@ -250,7 +262,7 @@ class Switching:
             p = state.saddles.mean
             return self._log(
                 state, Move.LOOK, f"the residual is {residual:.2g}", "look for a way down",
-                f"one with probability {p:.2f}, for {state.look.mean:.0f} units",
+                f"one with probability {p:.2f}, for {state.look.mean:.0f} {state.unit}",
             )  # fmt: skip
         if len(state.residuals) < self.floor:
             return Move.STEP
@@ -258,9 +270,9 @@ class Switching:
         remaining = seen.remaining(self.tolerance, cautious=state.returned) * state.price[state.at].mean
         if self._look_early(state, residual, remaining):
             return self._log(
-                state, Move.LOOK, f"the residual is {residual:.2g} and the rest costs {remaining:.0f} units",
+                state, Move.LOOK, f"the residual is {residual:.2g} and the rest costs {remaining:.0f} {state.unit}",
                 "look for a way down before paying for it",
-                f"one with probability {state.saddles.mean:.2f}, for {state.look.mean:.0f} units",
+                f"one with probability {state.saddles.mean:.2f}, for {state.look.mean:.0f} {state.unit}",
             )  # fmt: skip
         if state.at + 1 < len(state.methods):
             return self._up(state, seen.rate, remaining, residual)
@@ -273,6 +285,11 @@ class Switching:
                 "another basin",
             )  # fmt: skip
         return Move.STEP
+
+    def _more(self, state: SwitchState) -> float:
+        """What the ways down that are still expected cost the cheapest method: a look each, and steps to judge by."""
+        p = state.saddles.mean
+        return p / (1 - p) * (state.look.mean + self.floor * state.price[state.at].mean)
 
     def _look_early(self, state: SwitchState, residual: float, remaining: float) -> bool:
         if not self.certify or state.looked or state.sound or residual > self.early:
@@ -288,16 +305,18 @@ class Switching:
         ]
         price = min(prices)
         k = state.at + 1 + prices.index(price)
-        worse = state.returned and math.isfinite(state.entered) and state.merits[-1] > state.entered
+        worse = math.isfinite(state.entered) and state.merits[-1] > state.entered
         if not worse and self.rent.decide(state.rent, price, state.here + remaining) is None:
             return Move.STEP
         why = "it rose" if worse else f"the residual changes by a factor {rate:.2g} a step"
-        said = f"{state.method.name} has cost {state.here:.0f} units and {why} at {residual:.2g}"
+        said = f"{state.method.name} has cost {state.here:.0f} {state.unit} and {why} at {residual:.2g}"
         if state.returned:
             state.back[state.at] = self.account.observe(state.back[state.at], -state.here / price)
             self._happened(state, "it did not converge")
         self._enter(state, k, residual, state.merits[-1])
-        return self._log(state, Move.STEP, said, f"switch up to {state.method.name}", f"the end for {price:.0f} units")
+        return self._log(
+            state, Move.STEP, said, f"switch up to {state.method.name}", f"the end for {price:.0f} {state.unit}"
+        )
 
     def _down(self, state: SwitchState, residual: float, remaining: float) -> Move:
         below = min(range(state.at), key=lambda k: self._finish(state, k, residual))
@@ -309,7 +328,7 @@ class Switching:
         state.returned = True
         return self._log(
             state, Move.STEP, f"the residual is {residual:.2g}", f"switch back to {name}",
-            f"the end for {there:.0f} units instead of {here:.0f}",
+            f"the end for {there:.0f} {state.unit} instead of {here:.0f}",
         )  # fmt: skip
 
     def _finish(self, state: SwitchState, k: int, residual: float) -> float:
@@ -322,10 +341,9 @@ class Switching:
         state.rent = self.rent.init()
 
     def _log(self, state: SwitchState, move: Move, seen: str, chosen: str, expected: str) -> Move:
-        state.log.append(Decision(state.spent, seen, chosen, expected))
+        state.log.append(Decision(state.spent, seen, chosen, expected, unit=state.unit))
         return move
 
     def _happened(self, state: SwitchState, what: str) -> None:
         if state.log:
-            last = state.log[-1]
-            state.log[-1] = Decision(last.spent, last.seen, last.chosen, last.expected, what)
+            state.log[-1] = replace(state.log[-1], happened=what)

@@ -10,7 +10,8 @@ print(solution.why())
 """
 
 from metaloop.systems import System
-from metaloop.systems.scf.loop import Moment, Solution, solve
+from metaloop.systems.scf.course import Moment
+from metaloop.systems.scf.loop import Solution, solve
 from metaloop.systems.scf.report import run
 
 SYSTEM = System(

@@ -1,41 +1,21 @@
-"""The outer loop: which step next, by `metaloop.online.Switching`."""
+"""The outer loop: which step next, by `metaloop.online.Switching`, and from which start."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from metaloop.errors import refuse
-from metaloop.online import Decision, Method, Move, Switching, Verdict, certify
-from metaloop.systems.scf.model import DENSE, Field, Point
+from metaloop.online import Decision, Method, Switching, Verdict
+from metaloop.systems.scf.course import FIRST, SECOND, SHIFTED, UNIT, Course, Moment
+from metaloop.systems.scf.model import Field
+from metaloop.systems.scf.starts import again, race
 
-Array = npt.NDArray[np.float64]
-
-FIRST, SECOND = "DIIS", "second order"
-_SOUND = 0.05  # Hartree, of the estimate of the lowest curvature
 # Tuned on the design half of benchmarks/scf.py.
 DEFAULT = Switching(near=5e-3, early=0.1, odds=0.7)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One Fock matrix of a solution's history.
-
-    Attributes:
-        cost: density matrices contracted so far.
-        energy: total, in Hartree.
-        residual: norm of the orbital gradient, in Hartree.
-        what: the step that led here: "guess", "DIIS", "second order", "way down" or "restart".
-    """
-
-    cost: int
-    energy: float
-    residual: float
-    what: str
 
 
 @dataclass(frozen=True)
@@ -67,92 +47,14 @@ class Solution:
         return "\n".join(map(str, self.decisions))
 
 
-@dataclass
-class _Run:
-    """A solution in the making."""
-
-    model: Field
-    at: Point
-    rng: np.random.Generator
-    best: Point
-    radius: float = 0.4
-    modes: list[tuple[Array, Point]] = field(default_factory=list)
-    history: list[Moment] = field(default_factory=list)
-    verdict: Verdict | None = None
-
-    def note(self, what: str) -> None:
-        self.history.append(Moment(self.model.meter.count, self.at.energy, self.at.residual, what))
-        if self.at.energy < self.best.energy:
-            self.best = self.at
-
-    def carried(self) -> list[Array]:
-        return [self.model.carry(mode, home, self.at) for mode, home in self.modes]
-
-    def second(self) -> bool:
-        """One trust-region step; whether the curvature is positive as far as it was seen."""
-        gradient, space = self.model.curvature(self.at)
-        space.extend(space.precondition(gradient, 0.0))
-        for mode in self.carried():
-            space.extend(mode)
-        size = float(np.linalg.norm(gradient))
-        while True:
-            x, expected, residual = space.step(gradient, self.radius)
-            bounded = float(np.linalg.norm(x)) > 0.99 * self.radius
-            accuracy = 0.4 if bounded else 0.2  # a step that is cut short need not be good
-            if np.linalg.norm(residual) <= accuracy * size or len(space.basis) >= 12:
-                break
-            if not space.extend(space.precondition(residual, min(float(space.ritz()[0][0]), 0.0))):
-                break
-        new = self.model.rotate(self.at, x)
-        value, vector, _, _ = space.lowest()
-        self.modes = [(vector, self.at)]
-        ratio = (new.energy - self.at.energy) / (2 * expected) if expected else 1.0
-        length = float(np.linalg.norm(x))
-        if new.energy < self.at.energy + 1e-9:
-            if ratio > 0.75 and bounded:
-                self.radius = min(2 * self.radius, 1.0)
-            elif ratio < 0.25:
-                self.radius = max(self.radius / 3, 0.02)
-            self.at = new
-        else:
-            self.radius = min(self.radius, length) / 3
-        return value > 0
-
-    def seems_sound(self) -> bool:
-        """Whether the estimated Hessian, which costs nothing, is well above zero, or too large to say."""
-        if self.model.size(self.at) > DENSE:
-            return True
-        return float(np.linalg.eigvalsh(self.model.model(self.at))[0]) > _SOUND
-
-    def look(self, tolerance: float) -> bool | None:
-        """Whether it goes down from here; more carefully at the end than before it."""
-        early = self.at.residual > tolerance
-        # Curvature is known up to the order of the gradient.
-        threshold = max(5e-5, 0.3 * self.at.residual if early else 0.0)
-        _, space = self.model.curvature(self.at)
-        starts = self.carried()
-        starts += space.guesses(4)
-        self.verdict = certify(space, starts, threshold=threshold, rng=self.rng, accuracy=0.05 if early else 0.02)
-        self.modes = [(self.verdict.vector, self.at)]
-        return self.verdict.stable
-
-    def follow(self) -> None:
-        """Go down."""
-        assert self.verdict is not None
-        self.at = self.model.down(self.at, self.verdict)
-        self.model.forget()
-        self.modes, self.radius = [], 0.4
-
-    def restart(self) -> None:
-        """Orbitals rotated at random."""
-        x = self.rng.standard_normal(len(self.model.curvature(self.at)[0]))
-        self.at = self.model.rotate(self.at, 0.5 * x / float(np.linalg.norm(x)))
-        self.model.forget()
-        self.modes, self.radius = [], 0.4
-
-
 def solve(
-    mf: Any, dm0: Any = None, *, certified: bool = True, recipe: Switching | None = None, seed: int = 0
+    mf: Any,
+    dm0: Any = None,
+    *,
+    certified: bool = True,
+    recipe: Switching | None = None,
+    seed: int = 0,
+    shift: float = 0.0,
 ) -> Solution:
     """Converge a mean field to a minimum.
 
@@ -163,6 +65,7 @@ def solve(
         certified: whether to look for internal instabilities, and to follow them.
         recipe: the supervisor's settings; its `tolerance` and `certify` are set here.
         seed: of the directions in which instabilities are looked for.
+        shift: > 0 for one more method between DIIS and second order: DIIS with a level shift of so many Hartree.
 
     Returns:
         the solution. What did not converge says so.
@@ -173,52 +76,23 @@ def solve(
     if not isinstance(recipe, Switching | None):
         raise refuse("recipe", recipe, "a metaloop.online.Switching")
     model = Field(mf)
-    energy_tolerance = float(mf.conv_tol)
-    tolerance = float(mf.conv_tol_grad or math.sqrt(energy_tolerance))
+    tolerance = float(mf.conv_tol_grad or math.sqrt(float(mf.conv_tol)))
     recipe = replace(recipe or DEFAULT, tolerance=tolerance, certify=certified)
     if math.isinf(recipe.most):
         recipe = replace(recipe, most=1500.0 * model.spins)
     unit = float(model.spins)
-    state = recipe.init([Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)], look=8 * unit)
-    run = _Run(model, start := model.start(dm0), np.random.default_rng(seed), start)
+    ladder = [Method(FIRST, unit, rate=0.4), Method(SECOND, 12 * unit, 25 * unit, rate=0.15)]
+    if shift:
+        ladder.insert(1, Method(SHIFTED, unit, 10 * unit, rate=0.6))
+    state = recipe.init(ladder, look=8 * unit, unit=UNIT)
+    run = Course(
+        model, start := model.start(dm0), np.random.default_rng(seed), start, tolerance, float(mf.conv_tol), shift=shift
+    )
     run.note("guess")
-    state.spent, last = float(model.meter.count), math.inf
-    while True:
-        at, paid = run.at, model.meter.count
-        before = state.at
-        move = recipe.decide(state)
-        if state.at != before:
-            model.forget()
-            if state.at > before and run.best.energy < at.energy:
-                run.at = run.best
-        if move is Move.STOP:
-            break
-        if move is Move.STEP:
-            sound = True
-            if state.method.name == FIRST:
-                run.at = model.first(run.at)
-                sound = run.at.residual > recipe.early or not certified or run.seems_sound()
-            else:
-                sound = run.second()
-            run.note(state.method.name)
-            change = abs(run.at.energy - last)
-            last = run.at.energy
-            # As in PySCF, both have to be small; a residual a little above the tolerance asks for one more step.
-            small = run.at.residual < tolerance and change < energy_tolerance * max(1.0, 100 * (state.at > 0))
-            residual = run.at.residual if small else max(run.at.residual, 1.01 * tolerance)
-            recipe.observe(state, residual, model.meter.count - paid, run.at.energy, sound=sound)
-        elif move is Move.LOOK:
-            stable = run.look(tolerance)
-            recipe.saw(state, stable, model.meter.count - paid)
-        else:
-            if move is Move.FOLLOW:
-                run.follow()
-            else:
-                run.restart()
-            run.best = run.at
-            run.note("way down" if move is Move.FOLLOW else "restart")
-            last = run.at.energy
-            recipe.followed(state, run.at.residual, model.meter.count - paid, run.at.energy)
+    others = race(run, state) if certified and dm0 is None else []
+    state.spent = float(model.meter.count)
+    run.drive(recipe, state)
+    state = again(run, recipe, state, others)
     converged = bool(state.residuals and state.residuals[-1] <= tolerance)
     out = model.settle(run.at)
     out.converged = converged

@@ -6,6 +6,7 @@ one, those of response functions included. A call with two spins counts two.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +77,14 @@ class Point:
     residual: float
 
 
+@dataclass
+class Extrapolation:
+    """What direct inversion remembers: PySCF's object and the cycles it has seen."""
+
+    diis: Any
+    cycle: int = 0
+
+
 class Field:
     """The steps of one mean field.
 
@@ -114,15 +123,24 @@ class Field:
         self.forget()
 
     def forget(self) -> None:
-        """Begin the extrapolation anew."""
+        """Begin the extrapolation anew; whoever kept the old one may put it back."""
         mf = self.mf
-        self.cycle = 0
-        self.diis = mf.DIIS(mf, mf.diis_file)
-        self.diis.space = mf.diis_space
-        self.diis.rollback = mf.diis_space_rollback
-        self.diis.Corth = self.basis
+        diis = mf.DIIS(mf, mf.diis_file)
+        diis.space = mf.diis_space
+        diis.rollback = mf.diis_space_rollback
+        diis.Corth = self.basis
+        self.extrapolation = Extrapolation(diis)
 
     # --- points ---------------------------------------------------------------------------------------------------
+
+    def guess(self, name: str) -> Any:
+        """A density matrix by one of PySCF's guesses; None where it has none for this molecule."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return self.mf.get_init_guess(self.mol, name)
+        except (RuntimeError, ValueError, KeyError):  # e.g. a minimal basis with fewer orbitals than electrons
+            return None
 
     def start(self, dm: Any = None) -> Point:
         """The guess, and the determinant of its Fock matrix: two Fock matrices."""
@@ -132,10 +150,16 @@ class Field:
         self.forget()
         return self._diagonalize(dm, vhf, mf.get_fock(self.core, self.overlap, vhf, dm))
 
-    def first(self, at: Point) -> Point:
-        """One step of direct inversion in the iterative subspace: one Fock matrix."""
-        fock = self.mf.get_fock(self.core, self.overlap, at.vhf, at.dm, max(self.cycle, 1), self.diis)
-        self.cycle += 1
+    def first(self, at: Point, shift: float = 0.0) -> Point:
+        """One step of direct inversion in the iterative subspace: one Fock matrix.
+
+        Args:
+            at: where it is.
+            shift: of the virtual orbitals, in Hartree: the larger, the shorter the step (Saunders & Hillier 1973).
+        """
+        kept = self.extrapolation
+        fock = self.mf.get_fock(self.core, self.overlap, at.vhf, at.dm, max(kept.cycle, 1), kept.diis, 1, shift)
+        kept.cycle += 1
         return self._diagonalize(at.dm, at.vhf, fock)
 
     def _diagonalize(self, dm: Any, vhf: Any, fock: Any) -> Point:
@@ -152,6 +176,23 @@ class Field:
         fock = mf.get_fock(self.core, self.overlap, vhf, dm)
         residual = float(np.linalg.norm(mf.get_grad(mo_coeff, mo_occ, fock)))
         return Point(mo_coeff, mo_occ, mo_energy, dm, vhf, fock, energy, residual)
+
+    def apart(self, dm: Any, other: Any) -> float:
+        """How many electrons two density matrices have in different orbitals; contracts nothing.
+
+        Each is purified first: its natural orbitals of highest occupation are filled, spin by spin.
+        """
+        out = 0.0
+        for spin, count in enumerate(self.mol.nelec):
+            a, b = self._filled(dm, spin, count), self._filled(other, spin, count)
+            out += count - float(np.linalg.norm(a.T @ b) ** 2)
+        return out
+
+    def _filled(self, dm: Any, spin: int, count: int) -> Array:
+        """Occupied orbitals in the orthogonalized basis, shape (nao, count)."""
+        dm = np.asarray(dm)
+        _, vectors = np.linalg.eigh(self.half @ (dm[spin] if dm.ndim == 3 else dm) @ self.half)
+        return np.asarray(vectors[:, len(vectors) - count :])
 
     # --- rotations ------------------------------------------------------------------------------------------------
 
@@ -242,19 +283,20 @@ class Field:
         return np.asarray(at.mo_coeff), _pairs(np.asarray(at.mo_occ))
 
     def down(self, at: Point, verdict: Any) -> Point:
-        """Along a way down, found with little: at most two Fock matrices."""
+        """Along a way down, found with little: seldom more than two Fock matrices."""
         gradient, _ = self.curvature(at)
         slope, bend = 2 * float(gradient @ verdict.vector), verdict.value
         sign = -1.0 if slope > 0 else 1.0
         length = 0.5
         tried = self.rotate(at, sign * length * verdict.vector)
         quartic = (tried.energy - at.energy + abs(slope) * length - bend * length**2) / length**4
-        best = np.sqrt(-bend / (2 * quartic)) if quartic > 0 else 1.0
-        best = min(best, 1.0)
-        if tried.energy < at.energy and abs(best / length - 1) < 0.4:
-            return tried
-        again = self.rotate(at, sign * best * verdict.vector)
-        return min(tried, again, key=lambda p: p.energy)
+        best = min(np.sqrt(-bend / (2 * quartic)) if quartic > 0 else 1.0, 1.0)
+        if not (tried.energy < at.energy and abs(best / length - 1) < 0.4):
+            tried = min(tried, self.rotate(at, sign * best * verdict.vector), key=lambda p: p.energy)
+        while tried.energy >= at.energy and best > 1e-3:
+            best /= 4
+            tried = self.rotate(at, sign * best * verdict.vector)
+        return tried
 
     def settle(self, at: Point) -> Any:
         """PySCF's mean field with this result, canonical orbitals."""

@@ -48,7 +48,7 @@ def run(options: RunOptions) -> SystemReport:
         f"{len(chosen)} molecules in small basis sets, at {'chosen' if options.size == 'quick' else 'the untouched'} "
         "geometries where the usual solver (DIIS) often fails or stops at a saddle. The cost is the number of density "
         "matrices contracted with the two-electron integrals, those of response functions included.",
-        f"What was decided on {chosen[told].name}, in density matrices as units:",
+        f"What was decided on {chosen[told].name}:",
         *map(str, ours[told].decisions),
     ]
     return SystemReport("scf", options.size, _claims(ours, plain, theirs, stable), 0.0, drawn, text)
