@@ -1,8 +1,8 @@
 """Several chains of Hamiltonian Monte Carlo in one compiled program, metered in gradient evaluations.
 
 All chains of a block take the same number of leapfrog steps at each draw, so none waits for another. The step size is
-drawn anew for every chain and draw, uniformly within 10 % of its mean: with equal ones, trajectories of half a period
-of a Gaussian never change the distance from its center (Neal 2011, section 3.2).
+drawn anew for every chain and draw, uniformly within 20 % of its mean: with equal ones, trajectories of half a period
+of a Gaussian never change the distance from its center (Neal 2011, section 3.2), and with few different ones hardly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from metaloop.errors import InputError, refuse
 Array = npt.NDArray[np.float64]
 
 BLOCK = 16  # draws a call of the compiled program; a block that is not full is filled with draws of no step
-JITTER = 0.1
+JITTER = 0.2
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def candidates(warm: Warm, affordable: float) -> list[Setting]:
     name = next(iter(warm.masses))
     half = math.pi / warm.step  # leapfrog steps in half a period of a Gaussian that the mass makes round
     out: list[Setting] = []
-    for factor in (1.0, 1.4, 0.7, 0.5):
+    for factor in (1.0, 0.8, 0.6, 0.4):
         step = factor * warm.step
         counts = {max(1, round(share * half / factor)) for share in (0.5, 0.25, 0.75, 1.0, 1.5, 2.5, 4.0)}
         out += [Setting(step, n, name) for n in sorted(counts)]
