@@ -72,7 +72,9 @@ class Chains:
         with self._x64(True):
             flat, unravel = ravel_pytree(start)
             self.start = np.asarray(flat, dtype=float)
-            self._init, self._block, self.shape = _program(log_density, g, _Unravel(unravel, len(self.start)))
+            read = _Unravel(unravel, len(self.start))
+            self._init, self._block = _program(log_density, read)
+            self._g, self.shape = _estimated(g, read)
 
     def begin(self, x: Array) -> Any:
         """The chains' states at some points, shape (chains, d); costs one evaluation a chain."""
@@ -98,9 +100,10 @@ class Chains:
                 padded = np.zeros(BLOCK, dtype=np.int64)
                 padded[: len(mine)] = mine
                 state, out = self._block(state, int(rng.integers(2**63)), step, inverse_mass, padded)
-                chains = out[0].shape[1]
-                arrays = [np.asarray(a)[: len(mine)] for a in out]
-                parts.append(Draws(*arrays, cost=int(mine.sum()) * chains))
+                x, gradient, density, acceptance, diverged = (np.asarray(a)[: len(mine)] for a in out)
+                g = np.asarray(self._g(out[0]))[: len(mine)]
+                cost = int(mine.sum()) * x.shape[1]
+                parts.append(Draws(x, gradient, density, g, acceptance, diverged, cost))
         return state, joined(parts)
 
 
@@ -123,8 +126,8 @@ class _Unravel:
 
 
 @functools.lru_cache(maxsize=16)
-def _program(log_density: Any, g: Any, unravel: _Unravel) -> tuple[Any, Any, tuple[int, ...]]:
-    """Compiled: states at points, and a block of draws; and the shape of g's value."""
+def _program(log_density: Any, unravel: _Unravel) -> tuple[Any, Any]:
+    """Compiled: states at points, and a block of draws."""
     import blackjax
     import jax
     import jax.numpy as jnp
@@ -132,12 +135,7 @@ def _program(log_density: Any, g: Any, unravel: _Unravel) -> tuple[Any, Any, tup
     def target(x: Any) -> Any:
         return log_density(unravel.call(x))
 
-    def wanted(x: Any) -> Any:
-        return jnp.ravel(jnp.asarray(g(unravel.call(x)), dtype=float))
-
-    point = jax.ShapeDtypeStruct((unravel.size,), float)
-    shape = _shape_of("g", lambda x: jnp.asarray(g(unravel.call(x))), point)
-    if _shape_of("log_density", lambda x: jnp.asarray(target(x)), point) != ():
+    if _shape_of("log_density", target, unravel.size) != ():
         raise refuse("log_density", log_density, "a JAX function from a vector or pytree to one number")
     kernel = blackjax.hmc.build_kernel()
 
@@ -151,8 +149,7 @@ def _program(log_density: Any, g: Any, unravel: _Unravel) -> tuple[Any, Any, tup
             jitter, move = jax.random.split(key)
             size = step * jax.random.uniform(jitter, minval=1 - JITTER, maxval=1 + JITTER)
             s, info = kernel(move, s, target, size, inverse_mass, n)
-            seen = (s.position, s.logdensity_grad, s.logdensity, wanted(s.position))
-            return s, (*seen, info.acceptance_rate, info.is_divergent)
+            return s, (s.position, s.logdensity_grad, s.logdensity, info.acceptance_rate, info.is_divergent)
 
         def draw(s: Any, each: Any) -> Any:
             key, n = each
@@ -160,14 +157,27 @@ def _program(log_density: Any, g: Any, unravel: _Unravel) -> tuple[Any, Any, tup
 
         return jax.lax.scan(draw, state, (jax.random.split(jax.random.key(seed), len(steps)), steps))
 
-    return jax.jit(begin), jax.jit(block), shape
+    return jax.jit(begin), jax.jit(block)
 
 
-def _shape_of(name: str, f: Callable[[Any], Any], point: Any) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=16)
+def _estimated(g: Any, unravel: _Unravel) -> tuple[Any, tuple[int, ...]]:
+    """Compiled: g at points, shape (draws, chains, d), as an array (draws, chains, k); and its own shape."""
+    import jax
+    import jax.numpy as jnp
+
+    def value(x: Any) -> Any:
+        return jnp.asarray(g(unravel.call(x)), dtype=float)
+
+    shape = _shape_of("g", value, unravel.size)
+    return jax.jit(jax.vmap(jax.vmap(lambda x: jnp.ravel(value(x))))), shape
+
+
+def _shape_of(name: str, f: Callable[[Any], Any], size: int) -> tuple[int, ...]:
     import jax
 
     try:
-        out = jax.eval_shape(f, point)
+        out = jax.eval_shape(f, jax.ShapeDtypeStruct((size,), float))
     except Exception as e:
         said = str(e).split("\n", 1)[0][:200]
         raise InputError(f"{name} cannot be traced by JAX at the start: {type(e).__name__}: {said}") from e

@@ -52,7 +52,7 @@ class Arm:
 
 
 def candidates(warm: Warm, affordable: float) -> list[Setting]:
-    """The most plausible settings first, as many as can be afforded.
+    """The most plausible settings first, as many as can be afforded, and at least one.
 
     Args:
         warm: what warm-up found.
@@ -67,7 +67,7 @@ def candidates(warm: Warm, affordable: float) -> list[Setting]:
         out += [Setting(step, n, name) for n in sorted(counts)]
     out.sort(key=lambda s: _implausibility(s, warm.step))
     cost = BLOCK * np.cumsum([s.steps for s in out])
-    return out[: int(np.searchsorted(cost, affordable, side="right"))]
+    return out[: max(1, int(np.searchsorted(cost, affordable, side="right")))]
 
 
 def _implausibility(s: Setting, step: float) -> float:
