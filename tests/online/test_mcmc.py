@@ -185,4 +185,4 @@ def test_control_variates_find_what_is_linear():
     g = gradient @ [[2.0], [3e-6]] + 5.0
     assert variates.coefficients(g, gradient) == pytest.approx(np.array([[2.0], [3e-6]]), rel=1e-6)
     assert not variates.refuted(gradient)
-    assert variates.refuted(gradient + [0.5, 0.0])
+    assert variates.refuted(gradient + np.array([0.5, 0.0]))

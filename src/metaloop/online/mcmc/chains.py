@@ -49,7 +49,8 @@ class Draws:
 def joined(parts: list[Draws]) -> Draws:
     """One after the other."""
     names = ("x", "gradient", "log_density", "g", "acceptance", "diverged")
-    return Draws(*(np.concatenate([getattr(p, n) for p in parts]) for n in names), sum(p.cost for p in parts))
+    arrays: Any = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
+    return Draws(**arrays, cost=sum(p.cost for p in parts))
 
 
 class Chains:
@@ -130,7 +131,6 @@ def _program(log_density: Any, unravel: _Unravel) -> tuple[Any, Any]:
     """Compiled: states at points, and a block of draws."""
     import blackjax
     import jax
-    import jax.numpy as jnp
 
     def target(x: Any) -> Any:
         return log_density(unravel.call(x))
@@ -177,7 +177,7 @@ def _shape_of(name: str, f: Callable[[Any], Any], size: int) -> tuple[int, ...]:
     import jax
 
     try:
-        out = jax.eval_shape(f, jax.ShapeDtypeStruct((size,), float))
+        out = jax.eval_shape(f, np.zeros(size))
     except Exception as e:
         said = str(e).split("\n", 1)[0][:200]
         raise InputError(f"{name} cannot be traced by JAX at the start: {type(e).__name__}: {said}") from e

@@ -119,7 +119,7 @@ def estimate(
     budget: int,
     *,
     seed: int = 0,
-    recipe: TunedHMC = TunedHMC(),  # noqa: B008
+    recipe: TunedHMC = TunedHMC(),
 ) -> MCMCEstimate:
     """The expectation of g under a density, with an error bar.
 
@@ -244,7 +244,7 @@ def _judged(
     """Value, error and verdict from the draws at fixed settings."""
     from scipy.stats import t
 
-    draws, chains, k = series.shape
+    draws, chains = series.shape[:2]
     value, error = batch_means(series, BATCHES)
     # Sums of equal numbers differ in their last bits; no estimate is surer than that.
     error = np.maximum(error, 4 * np.finfo(float).eps * np.abs(value))
@@ -268,9 +268,7 @@ def _judged(
         missing.append(f"{100 * diverged:.2g} % of the trajectories diverged, so parts of the density may be missed")
     status = Status.NOT_ENOUGH_EVIDENCE if missing else Status.OK
     seen = f"{draws * chains} draws at fixed settings are worth {effective:.0f} (split R-hat {rhat:.4g})"
-    log.append(
-        Decision(spent, "; ".join([seen, *missing]), f"call it {status}", f"an error of {np.max(error):.2g}")
-    )
+    log.append(Decision(spent, "; ".join([seen, *missing]), f"call it {status}", f"an error of {np.max(error):.2g}"))
     value, error, low, high = (v.reshape(shape)[()] for v in (value, error, value - half, value + half))
     return MCMCEstimate(
         value, error, (low, high), spent, effective, rhat, best, status, tuple(log), final.g
