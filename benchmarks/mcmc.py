@@ -265,7 +265,7 @@ def main():
         return
     seeds = 4 if args.quick else args.seeds
     for name in posteriors():
-        runs = {m: measure(m, name, args.budget, seeds, args.cache) for m in [*OURS, *PEERS]}
+        runs = {m: measure(m, name, args.budget, seeds, args.cache) for m in [*PEERS, *OURS]}
         table(name, runs, args.budget, seeds)
 
 

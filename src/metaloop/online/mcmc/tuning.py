@@ -58,21 +58,27 @@ def candidates(warm: Warm, affordable: float) -> list[Setting]:
         warm: what warm-up found.
         affordable: leapfrog steps in all, of one chain, that a first block of each may take.
     """
-    name = next(iter(warm.masses))
-    half = math.pi / warm.step  # leapfrog steps in half a period of a Gaussian that the mass makes round
-    out: list[Setting] = []
-    for factor in (1.0, 0.8, 0.6, 0.4):
-        step = factor * warm.step
-        counts = {max(1, round(share * half / factor)) for share in (0.5, 0.25, 0.75, 1.0, 1.5, 2.5, 4.0)}
-        out += [Setting(step, n, name) for n in sorted(counts)]
-    out.sort(key=lambda s: _implausibility(s, warm.step))
+    rated: list[tuple[float, Setting]] = []
+    best = next(iter(warm.masses.values()))
+    for name, inverse_mass in warm.masses.items():
+        fastest, slowest = _frequencies(inverse_mass, best)
+        for factor in (1.0, 0.8, 0.6, 0.4):
+            step = factor * warm.step / fastest
+            half = math.pi / step / math.sqrt(fastest * slowest)  # leapfrog steps in half a typical period
+            for n in sorted({max(1, round(share * half)) for share in (0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)}):
+                unlikely = abs(math.log(n / (0.6 * half))) - 1.5 * math.log(factor) + math.log(fastest / slowest)
+                rated.append((unlikely, Setting(step, n, name)))
+    out = [s for _, s in sorted(rated, key=lambda r: r[0])]
     cost = BLOCK * np.cumsum([s.steps for s in out])
     return out[: max(1, int(np.searchsorted(cost, affordable, side="right")))]
 
 
-def _implausibility(s: Setting, step: float) -> float:
-    """How far from 0.6 of half a period at the step size of the warm-up, in logarithms."""
-    return abs(math.log(s.steps * s.step / (0.6 * math.pi))) + 1.5 * abs(math.log(s.step / step))
+def _frequencies(inverse_mass: Array, covariance: Array) -> tuple[float, float]:
+    """Fastest and slowest of a Gaussian's oscillations with this mass."""
+    from scipy.linalg import eigh
+
+    squares = eigh(inverse_mass, covariance, eigvals_only=True)
+    return math.sqrt(squares[-1]), math.sqrt(max(squares[0], 1e-300))
 
 
 def race(
@@ -100,10 +106,12 @@ def race(
     state = rule.init(len(settings))
     arms = [Arm(s, warm.state, []) for s in settings]
     spent = 0
+    # A pull is one block, or more where there would be thousands: then each is scored from many draws at once.
+    blocks = max(1, int(budget / (32 * BLOCK * len(warm.draws.g[0]) * sum(s.steps for s in settings))))
     while spent < budget:
         i = rule.decide(state, budget)
         arm = arms[i]
-        steps = np.full(BLOCK, arm.setting.steps)
+        steps = np.full(blocks * BLOCK, arm.setting.steps)
         arm.state, draws = chains.draw(arm.state, rng, arm.setting.step, warm.masses[arm.setting.mass], steps)
         arm.parts.append(draws)
         spent += draws.cost
