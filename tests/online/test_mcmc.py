@@ -122,6 +122,8 @@ BAD = {
     "a start of words": ({"start": "here"}, "start was 'here'"),
     "an empty start": ({"start": []}, r"start was \[\]"),
     "a start outside": ({"log_density": edge, "start": [-9.0, 0.0]}, "start was a point where the log density"),
+    "an improper density": ({"log_density": lambda x: 0.0 * x[0]}, "log_density seems to be improper"),
+    "an infinite estimate": ({"g": lambda x: jnp.log(x[0] - 1e9)}, "g was .*finite wherever"),
     "too small a budget": ({"budget": 100}, "budget was 100; it may be a whole number of at least 1600"),
     "half a budget": ({"budget": 2000.5}, "budget was"),
     "a negative seed": ({"seed": -1}, "seed was -1"),

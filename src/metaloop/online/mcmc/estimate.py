@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -156,12 +156,14 @@ def estimate(
     warm = warm_up(chains, state, rng, int(recipe.warmup * budget))
     spent += warm.cost
     log.append(_settled(warm, spent))
+    if not np.isfinite(warm.draws.g).all():
+        raise refuse("g", g, "finite wherever the density is not zero")
     use = recipe.control and _controllable(warm.draws, spent, log)
 
     def residual(draws: Draws) -> Array:
         return draws.g - draws.gradient @ variates.coefficients(draws.g, draws.gradient) if use else draws.g
 
-    share = int(recipe.tuning * budget)
+    share = min(int(recipe.tuning * budget), (budget - spent) // 2)
     settings = candidates(warm, share / recipe.chains / 2)
     pilot, state, best = warm.draws, warm.state, settings[0]
     if len(settings) > 1:
@@ -172,13 +174,15 @@ def estimate(
         log.append(
             Decision(
                 spent, f"{len(arms)} settings were raced for {cost} evaluations", f"use {best}",
-                f"{score[0] / score[first]:.2f} of the variance per evaluation of {settings[0]}",
+                f"{score[0] / max(score[first], 1e-300):.2f} of the variance per evaluation of {settings[0]}",
             )
         )  # fmt: skip
     else:
         log.append(Decision(spent, "there is no budget to race settings", f"use {best}", "a middling variance"))
 
-    steps = np.full((budget - spent) // (best.steps * recipe.chains), best.steps)
+    left = (budget - spent) // recipe.chains  # leapfrog steps of each chain; each batch needs some draws
+    best = replace(best, steps=max(1, min(best.steps, left // (4 * BATCHES))))
+    steps = np.full(left // best.steps, best.steps)
     _, final = chains.draw(state, rng, best.step, warm.masses[best.mass], steps)
     spent += final.cost
     series = final.g
@@ -186,7 +190,7 @@ def estimate(
         log.append(Decision(spent, "gradients do not average to zero", "drop the control variates", "no bias"))
     elif use:
         series = final.g - final.gradient @ variates.coefficients(pilot.g, pilot.gradient)
-    return _judged(recipe, chains.shape, warm, final, series, spent, best, log)
+    return _judged(recipe, chains.shape, final, series, spent, best, log)
 
 
 def _points(start: Any, count: int) -> tuple[Any, Array]:
@@ -238,7 +242,7 @@ def _controllable(draws: Draws, spent: int, log: list[Decision]) -> bool:
 
 
 def _judged(
-    recipe: TunedHMC, shape: tuple[int, ...], warm: Warm, final: Draws, series: Array, spent: int, best: Setting,
+    recipe: TunedHMC, shape: tuple[int, ...], final: Draws, series: Array, spent: int, best: Setting,
     log: list[Decision],
 ) -> MCMCEstimate:  # fmt: skip
     """Value, error and verdict from the draws at fixed settings."""

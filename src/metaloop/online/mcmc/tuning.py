@@ -96,7 +96,7 @@ def race(
         warm: where each arm begins.
         rng: for the draws.
         settings: the candidates.
-        budget: gradient evaluations in all; the last block may exceed it by itself.
+        budget: gradient evaluations in all; enough for a block of each.
         residual: from all draws of all arms so far to what is to be estimated, shape (draws, chains, k), in order.
 
     Returns:
@@ -108,9 +108,11 @@ def race(
     spent = 0
     # A pull is one block, or more where there would be thousands: then each is scored from many draws at once.
     blocks = max(1, int(budget / (32 * BLOCK * len(warm.draws.g[0]) * sum(s.steps for s in settings))))
-    while spent < budget:
+    while True:
         i = rule.decide(state, budget)
         arm = arms[i]
+        if spent + blocks * BLOCK * arm.setting.steps * len(warm.draws.g[0]) > budget:
+            break
         steps = np.full(blocks * BLOCK, arm.setting.steps)
         arm.state, draws = chains.draw(arm.state, rng, arm.setting.step, warm.masses[arm.setting.mass], steps)
         arm.parts.append(draws)

@@ -20,6 +20,7 @@ LEAST = 10  # blocks
 MOST_STEPS = 16
 AGREE = 1.1  # split R-hat of everything, over the latter half of the warm-up
 TARGET = 0.8  # acceptance; only where the search for better settings begins
+FAR = 1e100  # where no draw of a density in double precision should be
 DENSE = 256  # dimensions up to which a matrix with all correlations is worth its price
 
 
@@ -71,6 +72,9 @@ def starts(chains: Chains, rng: np.random.Generator, start: Array, count: int, s
 def warm_up(chains: Chains, state: Any, rng: np.random.Generator, most: int) -> Warm:
     """Blocks of draws, after each of which mass and step size are learned from the latter half of all, until the
     chains agree or the budget of gradient evaluations is spent.
+
+    Raises:
+        InputError: draws that run away.
     """
     count = len(state.logdensity)
     x, gradient = np.asarray(state.position), np.asarray(state.logdensity_grad)
@@ -91,6 +95,8 @@ def warm_up(chains: Chains, state: Any, rng: np.random.Generator, most: int) -> 
         steps_tried.append(step)
         step *= 0.25 if accepted < 0.1 else math.exp((3.0 if len(parts) < 4 else 1.0) * (accepted - TARGET))
         half = joined(parts[len(parts) // 2 :])
+        if np.abs(half.x).max() > FAR:
+            raise InputError("log_density seems to be improper: draws run away; it may be one that can be normalized")
         inverse_mass = learned(half, d)[0]
         seen = np.concatenate([half.x, half.log_density[:, :, None]], axis=2)
         rhat = float(split_rhat(seen).max())
@@ -102,7 +108,8 @@ def warm_up(chains: Chains, state: Any, rng: np.random.Generator, most: int) -> 
 
 def learned(draws: Draws, d: int) -> tuple[Array, dict[str, Array]]:
     """The inverse mass to use and all by name."""
-    x, gradient = draws.x.reshape(-1, d), draws.gradient.reshape(-1, d)
+    fine = np.isfinite(draws.gradient).all(axis=2)
+    x, gradient = draws.x[fine], draws.gradient[fine]
     masses = {"diagonal": mass.diagonal(x, gradient)}
     if 1 < d <= DENSE:
         masses = {"dense": mass.dense(x, gradient)} | masses
