@@ -1,4 +1,4 @@
-"""One thread of BLAS and of OpenMP: how many there are decides how sums are rounded, and replays are compared by bits."""
+"""One thread of BLAS and of OpenMP: their number decides how sums are rounded, and replays are compared by bits."""
 
 import os
 import sys

@@ -78,6 +78,7 @@ class Proposal:
         return np.logaddexp(math.log1p(-self.share) + inner, math.log(self.share) + self.law(x))
 
     def __call__(self, u: Array) -> Placed:
+        """See `Place`."""
         from scipy.special import ndtri
 
         own = u[:, 0] < self.share
@@ -97,7 +98,7 @@ class Method:
         name: as the decisions call it.
         place: the change of variables.
         net: of the points in the cube.
-        u, z, scores, log, controls: of every point so far.
+        z, scores, log, controls: of every point so far.
         amounts: what is integrated, at every point; parts: what each contributes to the integral, shapes (n,).
         value, error, rate: the estimate; its standard error; how fast that falls with the number of points;
             tail: index of the contributions' tail.
@@ -106,7 +107,6 @@ class Method:
     name: str
     place: Place
     net: Net
-    u: Array = field(default_factory=lambda: np.empty(0))
     z: Array = field(default_factory=lambda: np.empty(0))
     scores: Array = field(default_factory=lambda: np.empty(0))
     log: Array = field(default_factory=lambda: np.empty(0))
@@ -135,11 +135,11 @@ class Method:
         z, log, controls = self.place(u)
         scores, inside = np.zeros(len(u)), log > -np.inf
         scores[inside] = score(z[inside])
-        new = (u, z, scores, log, controls)
-        old = (self.u, self.z, self.scores, self.log, self.controls)
-        if len(self.u):
+        new = (z, scores, log, controls)
+        old = (self.z, self.scores, self.log, self.controls)
+        if len(self.z):
             new = tuple(np.concatenate([a, b]) for a, b in zip(old, new, strict=True))  # type: ignore[assignment]
-        self.u, self.z, self.scores, self.log, self.controls = new
+        self.z, self.scores, self.log, self.controls = new
         self.amounts = np.where(self.log > -np.inf, amount(self.scores), 0.0)
         self.parts = np.where(self.amounts == 0, 0.0, self.amounts * np.exp(self.log))
         rest = self.parts

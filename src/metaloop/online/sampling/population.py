@@ -1,8 +1,9 @@
 """Where the mass is: a population moves from the standard normal law to what an integrand is large on.
 
 Sources: Del Moral, Doucet & Jasra 2006 (sequential Monte Carlo samplers); Au & Beck 2001 (subset simulation: levels of
-a limit state); Neal 2001 (tempering). Moves are Metropolis-Hastings: half of them a mixture's, whichever mode a point is
-in, half of them short steps that are reversible in the mixture component that a point belongs to.
+a limit state); Neal 2001 (tempering). Moves are Metropolis-Hastings,
+of three kinds: short steps in the standard normal law (Neal 1999), short steps in a component of a mixture that was
+fitted to the population, and draws from this mixture.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from metaloop.online.sampling.mixture import Mixture, fit, total
-from metaloop.space import Array
+from metaloop.space import Array, Mask
 
 _FORGOTTEN = 0.3  # rank correlation of the scores before and after the moves of a step
 _BASE, _NEAR, _FAR = 0, 1, 2  # short steps in the standard normal law, in a component, and draws of the mixture
@@ -98,7 +100,7 @@ def explore(
         for move in range(_MOST):
             if spent + n > most:
                 return Population(z, mass, levels, False, spent)
-            z, scores, step = _moved(z, scores, score, lambda s: steps.log(s, at), model, step, rng)
+            z, scores, step = _moved(z, scores, score, partial(steps.log, at=at), model, step, rng)
             spent += n
             if move >= 1 and float(before @ _ranks(scores)) < _FORGOTTEN:
                 break
@@ -108,17 +110,17 @@ def explore(
 
 
 def _moved(
-    z: Array, scores: Array, score: Callable[[Array], Array], log: Callable[[Array], Array], model: Mixture, step: Array,
-    rng: np.random.Generator,
+    z: Array, scores: Array, score: Callable[[Array], Array], log: Callable[[Array], Array], model: Mixture,
+    step: Array, rng: np.random.Generator,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """One Metropolis-Hastings move of every point, of one of three kinds."""
     n, d = z.shape
-    kind = rng.choice(3, n, p=_KINDS)
+    kind: Array = np.asarray(rng.choice(3, n, p=_KINDS))
     here = model.densities(z)
     now = total(here, model.weights)
     chosen = _drawn(np.exp(here + np.log(model.weights) - now[:, None]), rng)
     chosen = np.where(kind == _FAR, rng.choice(len(model.weights), n, p=model.weights), chosen)
-    length = np.append(step, 1.0)[kind][:, None]
+    length = np.append(step, 1.0)[kind.astype(int)][:, None]
     keep, normal = np.sqrt(1 - length**2), rng.standard_normal((n, d))
     proposed = keep * z + length * normal
     for k, (mean, root) in enumerate(zip(model.means, model.roots, strict=True)):
@@ -131,7 +133,7 @@ def _moved(
     new = score(proposed)
     with np.errstate(invalid="ignore"):
         ratio = np.where(kind == _BASE, 0.0, ratio) + log(new) - log(scores)
-    accepted = np.log(rng.random(n)) < np.where(np.isnan(ratio), -np.inf, ratio)
+    accepted: Mask = np.asarray(np.log(rng.random(n)) < np.where(np.isnan(ratio), -np.inf, ratio))
     rates = np.array([accepted[kind == k].mean() if (kind == k).any() else _ACCEPTED for k in (_BASE, _NEAR)])
     step = np.clip(step * np.exp(rates - _ACCEPTED), 1e-4, 1.0)
     return np.where(accepted[:, None], proposed, z), np.where(accepted, new, scores), step

@@ -1,90 +1,116 @@
 """Where should the next evaluations go? To the method whose forecast error at the end of the budget is least.
 
-Methods are changes of variables (`methods`): none, axis by axis (`separable`), a fitted mixture (`mixture`), which
-learn from the points of those before them, and where these have too little to learn from, from a population that moves
-to the mass (`population`). Whatever is spent on learning counts.
+Methods are changes of variables (`methods`): none, axis by axis, a fitted mixture. Each learns from the points of those
+before it, and where these have too little to learn from, from a population that moves to the mass (`population`).
+Whatever is spent on learning counts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from metaloop.online.sampling import methods
-from metaloop.online.sampling.evidence import FEW
-from metaloop.online.sampling.methods import Method, Proposal
+from metaloop.errors import require
+from metaloop.online.sampling.evidence import FEW, HEAVY
+from metaloop.online.sampling.methods import Method, Place, Proposal, plain, separable
 from metaloop.online.sampling.mixture import fit, total
 from metaloop.online.sampling.nets import Net
-from metaloop.online.sampling.population import Steps, explore
+from metaloop.online.sampling.population import explore
 from metaloop.online.sampling.separable import Separable
-from metaloop.space import Array
+from metaloop.online.sampling.targets import Target
+from metaloop.online.switching import Decision
+from metaloop.recipe import tunable
+from metaloop.space import Array, Float
 
-_BETTER = 0.8  # a map is learned again while its forecast error falls at least to this share
-_PROMISE = 0.3  # relative error times root of evaluations that a fitted mixture is expected to reach
-_EFFECTIVE = 200.0  # contributions from which a mixture can be fitted without exploring
+_ENOUGH = 200.0  # effective contributions from which a mixture is fitted without exploring
+_AGREE = 4.5  # standard errors by which methods may differ
 
 
-@dataclass
-class Target:
-    """What is integrated against the standard normal law, with a way that leads to where it is.
+@dataclass(frozen=True)
+class Portfolio:
+    """How evaluations are shared out.
 
-    Attributes:
-        dim: number of dimensions.
-        cube: whether it is an integral over the unit cube.
-        score: of points, shape (n, d), to shape (n,); counts its calls in `evaluations`.
-        amount: what is integrated, given scores.
-        steps: to where it is.
+    Args:
+        pilot: share of the budget that a method gets before it is judged, in (0, 1/8].
+        better: what is learned is learned again while the forecast error falls at least to this share, in (0, 1).
+        learning: largest share of the budget for maps, and for the rounds of mixtures, in (0, 1/2].
+        exploring: largest share of what is left for a population, in (0, 1).
+        promise: relative error times the root of the evaluations that a fitted mixture is expected to reach, > 0;
+            where less is forecast without one, none is fitted.
+
+    Raises:
+        InputError: a setting out of range.
     """
 
-    dim: int
-    cube: bool
-    function: Callable[[Array], Array]
-    amount: Callable[[Array], Array]
-    steps: Steps
-    evaluations: int = 0
+    pilot: float = tunable(1 / 32, Float(1 / 128, 1 / 8, log=True))
+    better: float = tunable(0.8, Float(0.5, 0.98))
+    learning: float = tunable(0.25, Float(0.05, 0.5))
+    exploring: float = tunable(0.5, Float(0.1, 0.9))
+    promise: float = tunable(0.3, Float(0.03, 3.0, log=True))
 
-    def score(self, z: Array) -> Array:
-        """Of points in normal space, shape (n, d)."""
-        self.evaluations += len(z)
-        return self.function(z)
-
-
-def power(n: float) -> int:
-    """The largest power of two that is not above n."""
-    return 1 << max(int(n).bit_length() - 1, 0)
+    def __post_init__(self) -> None:
+        require("pilot", self.pilot, lambda v: 0 < v <= 1 / 8, "a number in (0, 1/8]")
+        require("better", self.better, lambda v: 0 < v < 1, "a number in (0, 1)")
+        require("learning", self.learning, lambda v: 0 < v <= 0.5, "a number in (0, 1/2]")
+        require("exploring", self.exploring, lambda v: 0 < v < 1, "a number in (0, 1)")
+        require("promise", self.promise, lambda v: v > 0, "a number greater than 0")
 
 
-class Portfolio:
-    """One run. `best` is the method that has the answer."""
+class Run:
+    """One budget, shared out.
 
-    def __init__(self, target: Target, budget: int, rng: np.random.Generator) -> None:
-        self.target, self.budget, self.rng = target, budget, rng
+    Args:
+        recipe: how.
+        target: what is integrated.
+        budget: evaluations.
+        rng: of everything random.
+
+    Attributes:
+        methods: that were tried.
+        best: the method that has the answer, after `spend`.
+        doubts: why the answer should not be believed, sentences.
+        decisions: what was decided.
+    """
+
+    best: Method
+
+    def __init__(self, recipe: Portfolio, target: Target, budget: int, rng: np.random.Generator) -> None:
+        self.recipe, self.target, self.budget, self.rng = recipe, target, budget, rng
         self.methods: list[Method] = []
-        self.why: list[str] = []
-        self.log_mass = math.nan
+        self.doubts: list[str] = []
+        self.decisions: list[Decision] = []
+        self._pilot = max(256, min(_power(budget * recipe.pilot), 1 << 13))
 
     @property
     def left(self) -> int:
+        """Evaluations that are not spent."""
         return self.budget - self.target.evaluations
 
-    def run(self) -> Method:
-        pilot = max(256, min(power(self.budget / 32), 1 << 13))
-        first = self._add("Sobol'", methods.plain, self.target.dim, pilot)
+    def spend(self) -> Method:
+        """Try, learn, and give the rest to the best."""
+        first = self._try("Sobol'", plain, self.target.dim, self._pilot)
         if first.parts.any():
-            self._learn_map(first, pilot)
-        if self._worth_exploring():
-            self._learn_mixture(pilot)
-        while True:
-            best = min(self.methods, key=self._forecast)
-            if 2 * best.size - best.size > self.left:
-                self.best = best
-                return best
+            self._learn_map(first)
+        self._weigh_exploring()
+        best = min(self.methods, key=self._forecast)
+        self._note(
+            f"at the end of the budget {best.name} is expected to be off by {self._forecast(best):.2g}",
+            f"it gets the rest, up to {self._final(best)} points",
+            "the least error of all methods tried",
+        )
+        while best.size <= self.left:
             best.grow(2 * best.size, self.target.score, self.target.amount)
+            best = min(self.methods, key=self._forecast)
+        self.best = best
+        self._doubt()
+        return best
 
-    def _add(self, name: str, place: methods.Place, uniforms: int, size: int) -> Method:
+    def _note(self, seen: str, chosen: str, expected: str) -> None:
+        self.decisions.append(Decision(self.target.evaluations, seen, chosen, expected, unit="evaluations"))
+
+    def _try(self, name: str, place: Place, uniforms: int, size: int) -> Method:
         method = Method(name, place, Net(uniforms, self.rng))
         method.grow(size, self.target.score, self.target.amount)
         self.methods.append(method)
@@ -92,68 +118,121 @@ class Portfolio:
 
     def _final(self, m: Method) -> int:
         """The size that a method's net can reach."""
-        return m.size * power((m.size + self.left) / m.size)
+        return m.size * _power((m.size + self.left) / m.size)
 
     def _forecast(self, m: Method) -> float:
-        if m.effective < FEW:
-            return math.inf
-        return m.forecast(self._final(m))
+        """Its standard error there; inf where too little was seen to say."""
+        return m.forecast(self._final(m)) if m.effective >= FEW else math.inf
 
-    def _learn_map(self, source: Method, size: int) -> None:
+    def _learn_map(self, source: Method) -> None:
         """Axis-by-axis maps, each from the points of the one before, while that helps."""
         from scipy.special import ndtr
 
-        last = self._forecast(source)
-        while self.target.evaluations + size <= self.budget // 4:
-            shape = Separable(ndtr(source.z), (source.parts / np.abs(source.parts).max()) ** 2)
-            source = self._add("map", methods.separable(shape), self.target.dim, size)
-            if not source.parts.any() or self._forecast(source) > _BETTER * last:
+        before = last = self._forecast(source)
+        rounds = 0
+        while self.target.evaluations + self._pilot <= self.budget * self.recipe.learning:
+            squares = (source.parts / np.abs(source.parts).max()) ** 2
+            source = self._try(
+                "a map of the axes", separable(Separable(ndtr(source.z), squares)), self.target.dim, self._pilot
+            )
+            rounds += 1
+            forecast = self._forecast(source)
+            if not source.parts.any() or (forecast > self.recipe.better * last and math.isfinite(forecast)):
                 break
-            last = self._forecast(source)
+            last = min(last, forecast)
+        if rounds:
+            self._note(
+                f"{rounds} map{'s' * (rounds > 1)} of the axes took the forecast error from {before:.2g} to {last:.2g}",
+                "no further map is learned",
+                f"less than {1 - self.recipe.better:.0%} to gain, or no more to spend on it",
+            )
 
-    def _worth_exploring(self) -> bool:
+    def _weigh_exploring(self) -> None:
         """Whether a mixture promises a smaller error than the best so far, the price of finding it included."""
         best = min(self.methods, key=self._forecast)
-        forecast = self._forecast(best)
-        scale = abs(best.value) or 1.0
-        return not forecast / scale * math.sqrt(best.size + self.left) < _PROMISE
+        relative = self._forecast(best) / (abs(best.value) or 1.0) * math.sqrt(best.size + self.left)
+        if relative < self.recipe.promise:
+            self._note(
+                f"relative error times root of evaluations is expected to be {relative:.2g} with {best.name}",
+                "no mixture is fitted",
+                f"a mixture promises {self.recipe.promise:g}",
+            )
+            return
+        richest = max(self.methods, key=lambda m: m.effective)
+        if richest.effective >= _ENOUGH:
+            self._note(
+                f"{richest.effective:.0f} effective contributions are known", "mixtures are fitted to them",
+                "what they cover is all there is",
+            )  # fmt: skip
+            self._adapt(richest.z, np.abs(richest.parts))
+            return
+        t, first = self.target, self.methods[0]
+        n = int(min(max(self.budget // 150, 300, 20 * t.dim), 2000))
+        seen = f"only {richest.effective:.0f} effective contributions are known"
+        found = explore(first.z, first.scores, t.score, t.steps, n, int(self.left * self.recipe.exploring), self.rng)
+        self._note(
+            seen,
+            f"a population of {n} explored in {found.levels} steps, which took {found.evaluations} evaluations",
+            "it arrives where the mass is" if found.reached else "more than it found: it did not arrive",
+        )
+        if found.reached:
+            self._adapt(found.z, np.ones(len(found.z)))
 
-    def _learn_mixture(self, size: int) -> None:
-        best = max(self.methods, key=lambda m: m.effective)
-        n = int(min(max(self.budget // 150, 300, 20 * self.target.dim), 2000))
-        if best.effective >= _EFFECTIVE:
-            z, weights = best.z, np.abs(best.parts)
-        else:
-            t, first = self.target, self.methods[0]
-            found = explore(first.z, first.scores, t.score, t.steps, n, int(self.left * 0.5), self.rng)
-            self.log_mass = found.log_mass
-            if not found.reached:
-                return
-            z, weights = found.z, np.ones(len(found.z))
-        self._adapt(z, weights, size)
-
-    def _adapt(self, z: Array, weights: Array, size: int) -> None:
-        """Importance sampling in rounds, each from a mixture that was fitted to all before it (Cornuet et al. 2012)."""
+    def _adapt(self, z: Array, weights: Array) -> None:
+        """Importance sampling in rounds, each from a mixture that is fitted to all before it (Cornuet et al. 2012)."""
         from scipy.special import ndtr
 
-        cube = self.target.cube
-        first = ndtr(z) if cube else z
-        x, trust, last, rounds = first, weights / weights.sum(), math.inf, []
-        known = _effective(weights) / 3  # a population's points are not independent
-        while size <= self.left // 4:
+        cube, size = self.target.cube, self._pilot
+        begin = ndtr(z) if cube else z
+        trust = weights / weights.sum()
+        given = trust * _effective(weights) / 3  # a population's points are not independent
+        x, last = begin, math.inf
+        rounds: list[tuple[Proposal, Method]] = []
+        while size <= self.left * self.recipe.learning:
             model = fit(x, trust, self.rng)
+            name = f"a mixture of {len(model.weights)}"
             place = Proposal(model.widened(1 / 12 if cube else 1.0), 0.05, cube)
-            source = self._add(f"mixture of {len(model.weights)}", place, self.target.dim + 1, size)
+            source = self._try(name, place, self.target.dim + 1, size)
             rounds.append((place, source))
             forecast = self._forecast(source)
-            if len(rounds) > 2 and forecast > _BETTER * last:
+            if len(rounds) > 2 and forecast > self.recipe.better * last:
                 break
             last = min(last, forecast)
             x, trust = _pooled(rounds, cube)
-            seen = _effective(trust)
-            x = np.concatenate([first, x])
-            trust = np.concatenate([known * weights / weights.sum(), seen * trust])
-            size = min(2 * size, power(self.budget / 8))
+            x, trust = np.concatenate([begin, x]), np.concatenate([given, _effective(trust) * trust])
+            size = min(2 * size, _power(self.budget / 8))
+        self._note(
+            f"{len(rounds)} rounds of importance sampling left a forecast error of {last:.2g}",
+            "no further mixture is fitted",
+            f"less than {1 - self.recipe.better:.0%} to gain, or no more to spend on it",
+        )
+
+    def _doubt(self) -> None:
+        """Reasons not to believe the answer."""
+        m = self.best
+        if not m.parts.any():
+            self.doubts.append("nothing was found anywhere")
+        elif m.effective < FEW:
+            self.doubts.append(
+                f"the answer rests on {m.effective:.1f} effective contributions, at least {FEW:g} are needed"
+            )
+        elif m.tail > HEAVY:
+            self.doubts.append(
+                f"a few contributions outweigh all others (tail index {m.tail:.2f}, at most {HEAVY:g} can be averaged)"
+            )
+        for other in self.methods:
+            if other is not m and other.effective >= 4 * FEW and other.tail < 0.5:
+                apart = abs(other.value - m.value)
+                if apart > _AGREE * math.hypot(m.error, other.error):
+                    self.doubts.append(
+                        f"{m.name} says {m.value:.6g}, {other.name} {other.value:.6g}: both cannot be right"
+                    )
+                    break
+
+
+def _power(n: float) -> int:
+    """The largest power of two that is not above n, at least 1."""
+    return 1 << max(int(n).bit_length() - 1, 0)
 
 
 def _effective(weights: Array) -> float:
@@ -162,7 +241,7 @@ def _effective(weights: Array) -> float:
 
 
 def _pooled(rounds: list[tuple[Proposal, Method]], cube: bool) -> tuple[Array, Array]:
-    """All points of all rounds, weighed as draws from all their mixtures together; large weights are cut (Ionides 2008)."""
+    """All points of all rounds, weighed as draws from all their mixtures; large weights are cut (Ionides 2008)."""
     from scipy.special import ndtr
 
     z = np.concatenate([m.z for _, m in rounds])
