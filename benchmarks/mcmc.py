@@ -90,6 +90,8 @@ PATIENT = 5  # the first of whom the posterior is not certain
 # Value, its standard error, and the posterior's variance of g, as --truth prints them.
 TRUTH = {
     ("breast cancer", "mean of a coefficient (worst radius)"): (-1.130594027, 9.2e-05, 0.842633),  # 4000000 evaluations
+    ("breast cancer", "predictive probability (a tumor)"): (0.05178075145, 3.8e-05, 0.00348352),
+    ("breast cancer", "tail probability (mean texture > 0)"): (0.1973632996, 0.00044, 0.158728),
     ("eight schools", "mean effect"): (4.397835696, 0.0012, 11.0336),
     ("eight schools", "second moment of the spread"): (23.26800093, 0.082, 2253.92),
     ("eight schools", "probability that school A gains > 15"): (0.06297150817, 0.00027, 0.0589267),
