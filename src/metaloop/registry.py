@@ -29,6 +29,7 @@ _TABLES: dict[str, dict[str, str]] = {
     "systems": {
         "choosing": "metaloop.systems.choosing:SYSTEM",
         "scf": "metaloop.systems.scf:SYSTEM",
+        "sampling": "metaloop.systems.sampling:SYSTEM",
     },
 }
 

@@ -145,7 +145,7 @@ class Method:
         rest = self.parts
         if self.controls.shape[1]:
             centered = self.controls - self.controls.mean(axis=0)
-            slopes = np.linalg.lstsq(centered, self.parts - self.parts.mean(), rcond=1e-8)[0]
+            slopes = np.linalg.lstsq(centered.T @ centered, centered.T @ self.parts, rcond=1e-12)[0]
             rest = self.parts - self.controls @ slopes
         self.value = float(rest.mean())
         self.error, self.rate = net_error(rest)
