@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from metaloop import Categorical, Float, InputError, Int, Space
+from metaloop import Categorical, Float, InputError, Int, Space, minimize
 from metaloop.cli.command import Command, last_value
 from metaloop.errors import TrialFailed
 from metaloop.run.evaluate import current_trial
@@ -21,8 +21,21 @@ SPACE = Space(
 CONFIG = {"lr": 0.1, "kernel": "rbf", "b": True}
 
 
-def python(code, *arguments, timeout=10.0, **options):
-    return Command([sys.executable, "-c", code, *arguments], SPACE, timeout=timeout, **options)
+def python(code, *arguments, timeout=10.0, early=None):
+    """A program as a function of a configuration; early values go into the list `early`."""
+    command = Command([sys.executable, "-c", code, *arguments], SPACE, timeout=timeout)
+
+    def call(config):
+        steps = command(config)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            if early is not None:
+                early.append(step)
+
+    return call
 
 
 def arguments(*template, config=CONFIG):
@@ -139,6 +152,51 @@ def test_a_program_that_prints_without_end_costs_no_memory():
 def test_the_end_of_a_cut_line_is_no_value():
     with pytest.raises(TrialFailed, match="no line"):
         python("print('1' * 500_000, end='')")(CONFIG)
+
+
+def test_lines_with_a_fidelity_count_as_they_are_written():
+    code = """
+import json
+print("epoch 1"); print(chr(123) + "x" * 200_000); print(json.dumps(dict(fidelity=0.1)))
+for k in range(1, 4):
+    print(json.dumps(dict(value=1 / k, fidelity=k / 4)), end="\\r\\n" if k == 2 else "\\n")
+print(0.125)
+"""
+    early = []
+    assert python(code, early=early)(CONFIG) == 0.125
+    assert early == [{"value": 1 / k, "fidelity": k / 4} for k in range(1, 4)]
+
+
+def test_a_program_is_ended_where_its_trial_is_stopped_early(tmp_path):
+    mark = tmp_path / "finished"
+    code = (
+        "import json, time; print(json.dumps(dict(value=1, fidelity=0.5)), flush=True); time.sleep(60);"
+        f"open({str(mark)!r}, 'w'); print(2)"
+    )
+    steps = Command([sys.executable, "-c", code], SPACE)(CONFIG)
+    assert next(steps) == {"value": 1, "fidelity": 0.5}
+    begun = time.monotonic()
+    steps.close()
+    assert time.monotonic() - begun < 5
+    assert not mark.exists()
+
+
+def test_successive_halving_stops_programs(tmp_path):
+    code = "\n".join(
+        [
+            "import json, os, sys, time",
+            "lr = json.loads(os.environ['METALOOP_CONFIG'])['lr']",
+            "for k in range(1, 10):",
+            "    print(json.dumps(dict(value=lr + 1 / k, fidelity=k / 9)), flush=True)",
+        ]
+    )
+    result = minimize(
+        Command([sys.executable, "-c", code], Space(lr=Float(0, 1))), Space(lr=Float(0, 1)), budget=9, seed=0,
+        optimizer="SuccessiveHalving", progress=False,
+    )  # fmt: skip
+    reached = sorted(t.observation.fidelity for t in result.trials)
+    assert reached[0] < 1.0
+    assert reached[-1] == 1.0
 
 
 def gone(pid, seconds=3.0):

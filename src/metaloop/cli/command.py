@@ -10,6 +10,9 @@ too: `--degree {degree}` and `--degree={degree}` both vanish.
 **Value.** The last line of stdout that is a number, or a JSON object with a `value` (and optionally `constraints`,
 `fidelity`, `cost`). Another exit status than 0, or no such line, fails the trial with the last lines of stderr.
 
+**Early values.** A line that is a JSON object with a `value` and a `fidelity` (above 0, at most 1) counts as soon as it
+is written: an optimizer that stops trials early may end the program there. Its stdout has to be flushed line by line.
+
 Ctrl-C does not reach the program; at the time limit it is asked to end (SIGTERM), and soon made to. When it has ended,
 so does everything that it started.
 """
@@ -26,7 +29,7 @@ import signal
 import subprocess
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import IO, Any
 
@@ -96,8 +99,11 @@ class Command:
             previous_is_option = not names and len(out) > 1 and out[-1].startswith("-")
         return out
 
-    def __call__(self, config: Mapping[str, Any]) -> Any:
-        """Run the program once.
+    def __call__(self, config: Mapping[str, Any]) -> Generator[Any, None, Any]:
+        """Run the program once; it is ended where the generator is closed.
+
+        Yields:
+            early values: dicts with `value` and `fidelity`.
 
         Returns:
             a number, or a dict with `value`.
@@ -116,7 +122,7 @@ class Command:
         except OSError as error:
             raise TrialFailed(f"{argv[0]!r} could not be started: {error.strerror or error}") from None
         try:
-            out, err, in_time = _read(process, self.timeout)
+            out, err, in_time = yield from _read(process, self.timeout)
         finally:
             # Also on a second Ctrl-C: nothing of the trial outlives it.
             self._end(process)
@@ -215,10 +221,30 @@ class _Tail:
         return data.partition(b"\n")[2] if self._cut else data
 
 
-def _read(process: subprocess.Popen[bytes], timeout: float | None) -> tuple[bytes, bytes, bool]:
-    """The ends of stdout and stderr, and whether the program ended in time."""
+class _Lines:
+    """The early values in a stream; of lines that are longer than `_KEEP` nothing is kept."""
+
+    def __init__(self) -> None:
+        self._rest, self._long = b"", False
+
+    def add(self, data: bytes) -> Iterator[Any]:
+        """Those that are complete with more data."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if not self._long and line.lstrip().startswith(b"{") and b'"fidelity"' in line:
+                found = last_value(line.decode("utf-8", errors="replace"))
+                if isinstance(found, dict) and "fidelity" in found:
+                    yield found
+            self._long = False
+        if len(self._rest) > _KEEP:
+            self._rest, self._long = b"", True
+
+
+def _read(process: subprocess.Popen[bytes], timeout: float | None) -> Generator[Any, None, tuple[bytes, bytes, bool]]:
+    """Yields early values; returns the ends of stdout and stderr, and whether the program ended in time."""
     deadline = None if timeout is None else time.monotonic() + timeout
     tails: dict[IO[bytes], _Tail] = {}
+    lines = _Lines()
     with selectors.DefaultSelector() as selector:
         for stream in (process.stdout, process.stderr):
             assert stream is not None
@@ -238,6 +264,8 @@ def _read(process: subprocess.Popen[bytes], timeout: float | None) -> tuple[byte
                 data = os.read(key.fd, _KEEP)
                 if data:
                     tails[stream].add(data)  # type: ignore[index]
+                    if stream is process.stdout:
+                        yield from lines.add(data)
                 else:
                     selector.unregister(stream)  # type: ignore[arg-type]
             if ended and not ready:

@@ -38,6 +38,16 @@ def test_a_narrow_peak_is_found_and_measured():
     assert "explored" in found[0].why()
 
 
+def test_a_second_peak_is_not_forgotten():
+    f, g = bump(0.3, 0.09), bump(0.65, 0.08)
+    one, two = ((math.sqrt(2 * math.pi) * s) ** 7 for s in (0.09, 0.08))
+    inside = float((ndtr(0.3 / 0.09)) ** 7), float((ndtr(0.35 / 0.08)) ** 7)
+    exact = inside[0] + inside[1]
+    for seed in range(3):
+        found = integrate(lambda x: f(x) / one + g(x) / two, [(0, 1)] * 7, 60_000, seed=seed)
+        assert found.status is Status.NOT_ENOUGH or found.value == pytest.approx(exact, rel=0.05)
+
+
 def test_an_integrand_that_changes_its_sign():
     f = bump(0.35, 0.1)
     g = bump(0.65, 0.05)

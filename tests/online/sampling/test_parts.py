@@ -46,7 +46,7 @@ def test_the_error_of_independent_values_falls_with_their_root():
 def test_a_map_of_the_axes_is_one_to_one_and_keeps_the_measure():
     rng = np.random.default_rng(2)
     u = rng.random((4096, 2))
-    shape = Separable(u, np.exp(-(((u - 0.2) / 0.1) ** 2).sum(axis=1)) ** 2)
+    shape = Separable(u, np.exp(-(((u - 0.2) / 0.1) ** 2).sum(axis=1)) ** 2, 0.5)
     grid = np.linspace(0.001, 0.999, 500)
     x, log = shape(np.column_stack([grid, np.full(500, 0.5)]))
     assert (np.diff(x[:, 0]) > 0).all()
@@ -114,7 +114,7 @@ def test_methods_agree_on_a_smooth_function():
     def score(z):
         return ndtr(z).prod(axis=1)
 
-    for place in (plain, separable(Separable(np.random.default_rng(0).random((500, 3)), np.ones(500)))):
+    for place in (plain, separable(Separable(np.random.default_rng(0).random((500, 3)), np.ones(500), 0.5))):
         method = Method("m", place, Net(3, np.random.default_rng(7)))
         method.grow(4096, score, lambda s: s)
         assert method.value == pytest.approx(0.125, rel=1e-3)

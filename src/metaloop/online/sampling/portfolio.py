@@ -91,8 +91,8 @@ class Run:
     def spend(self) -> Method:
         """Try, learn, and give the rest to the best."""
         first = self._try("Sobol'", plain, self.target.dim, self._pilot)
-        if first.parts.any():
-            self._learn_map(first)
+        if first.effective >= FEW:
+            self._learn_map(_map(first), self._forecast(first))
         self._weigh_exploring()
         best = min(self.methods, key=self._forecast)
         self._note(
@@ -124,31 +124,30 @@ class Run:
         """Its standard error there; inf where too little was seen to say."""
         return m.forecast(self._final(m)) if m.effective >= FEW else math.inf
 
-    def _learn_map(self, source: Method) -> None:
-        """Axis-by-axis maps, each from the points of the one before, while that helps."""
-        from scipy.special import ndtr
+    def _learn_map(self, shape: Separable, before: float) -> None:
+        """Axis-by-axis maps, each from the points of the one before, while that helps.
 
-        before = last = self._forecast(source)
-        rounds = 0
+        The first is from points that are known to be enough: a map that is learned from a few of them keeps to the mode
+        where these are, and calls itself exact.
+        """
+        last, rounds = before, 0
         while self.target.evaluations + self._pilot <= self.budget * self.recipe.learning:
-            squares = (source.parts / np.abs(source.parts).max()) ** 2
-            source = self._try(
-                "a map of the axes", separable(Separable(ndtr(source.z), squares)), self.target.dim, self._pilot
-            )
+            method = self._try("a map of the axes", separable(shape), self.target.dim, self._pilot)
             rounds += 1
-            forecast = self._forecast(source)
-            if not source.parts.any() or (forecast > self.recipe.better * last and math.isfinite(forecast)):
+            forecast = self._forecast(method)
+            if not forecast <= self.recipe.better * last or not math.isfinite(forecast):
                 break
-            last = min(last, forecast)
-        if rounds:
-            self._note(
-                f"{rounds} map{'s' * (rounds > 1)} of the axes took the forecast error from {before:.2g} to {last:.2g}",
-                "no further map is learned",
-                f"less than {1 - self.recipe.better:.0%} to gain, or no more to spend on it",
-            )
+            last, shape = forecast, _map(method)
+        self._note(
+            f"{rounds} map{'s' * (rounds != 1)} of the axes took the forecast error from {before:.2g} to {last:.2g}",
+            "no further map is learned",
+            f"less than {1 - self.recipe.better:.0%} to gain, or no more to spend on it",
+        )
 
     def _weigh_exploring(self) -> None:
         """Whether a mixture promises a smaller error than the best so far, the price of finding it included."""
+        from scipy.special import ndtr
+
         best = min(self.methods, key=self._forecast)
         relative = self._forecast(best) / (abs(best.value) or 1.0) * math.sqrt(best.size + self.left)
         if relative < self.recipe.promise:
@@ -176,6 +175,8 @@ class Run:
             "it arrives where the mass is" if found.reached else "more than it found: it did not arrive",
         )
         if found.reached:
+            if t.cube:
+                self._learn_map(Separable(ndtr(found.z), np.ones(n), power=1.0), math.inf)
             self._adapt(found.z, np.ones(len(found.z)))
 
     def _adapt(self, z: Array, weights: Array) -> None:
@@ -228,6 +229,13 @@ class Run:
                         f"{m.name} says {m.value:.6g}, {other.name} {other.value:.6g}: both cannot be right"
                     )
                     break
+
+
+def _map(m: Method) -> Separable:
+    """The map that a method's points ask for."""
+    from scipy.special import ndtr
+
+    return Separable(ndtr(m.z), (m.parts / np.abs(m.parts).max()) ** 2, power=0.5)
 
 
 def _power(n: float) -> int:

@@ -10,23 +10,24 @@ _BINS = 64
 
 
 class Separable:
-    """Piecewise linear: the k-th bin of an axis gets points in proportion to the root of the integrand's mean square.
+    """Piecewise linear: every bin of an axis gets points in proportion to a power of the mean weight in it.
 
     Args:
         u: points of the cube, shape (n, d).
-        squares: of the integrand over the density that the points were drawn with, times what makes their mean an
-            integral over the cube, shape (n,).
+        weights: shape (n,). For points of a net the squared contributions, whose roots are the best density (Lepage);
+            for points that are drawn where the integrand is large, any constant.
+        power: 1/2 or 1, accordingly.
         share: of the points that stay evenly spread, against bins in which nothing was seen.
     """
 
-    def __init__(self, u: Array, squares: Array, share: float = 0.2) -> None:
+    def __init__(self, u: Array, weights: Array, power: float, share: float = 0.2) -> None:
         n, d = u.shape
         bins = min(_BINS, max(2, int(n**0.5) // 2))
         self.edges = np.empty((d, bins + 1))
         for j in range(d):
             # nodes at which a first, even histogram becomes one with about equal mass a bin
             where = np.minimum((u[:, j] * bins).astype(int), bins - 1)
-            mass = np.sqrt(np.bincount(where, squares, bins) / n * bins)
+            mass = (np.bincount(where, weights, bins) / n * bins) ** power
             mass = np.convolve(np.pad(mass, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
             density = (1 - share) * mass / max(mass.sum(), 1e-300) + share / bins
             total = np.concatenate([[0.0], np.cumsum(density)])

@@ -107,7 +107,7 @@ def _claims(found: Sequence[Runs], *, full: bool) -> list[Claim]:
     value, ends = _ratio(found, {r.case.name: r.best for r in found})
     claims.append(
         Claim("hindsight", "Variance per evaluation over that of the best peer in hindsight, geometric mean.", value,
-              ends, n, 1.5, 1.0, "of Monte Carlo, Sobol', vegas+, cross-entropy, subset simulation, in this run", "ratio",
+              ends, n, 1.5, 1.0, "Monte Carlo, Sobol', vegas+, cross-entropy, subset simulation: this run", "ratio",
               "lower")
     )  # fmt: skip
     hard = [r for r in found if r.case.group != "smooth"]
