@@ -47,7 +47,7 @@ class Portfolio:
     pilot: float = tunable(1 / 32, Float(1 / 128, 1 / 8, log=True))
     better: float = tunable(0.8, Float(0.5, 0.98))
     learning: float = tunable(0.25, Float(0.05, 0.5))
-    exploring: float = tunable(0.5, Float(0.1, 0.9))
+    exploring: float = tunable(0.75, Float(0.1, 0.9))
     promise: float = tunable(0.3, Float(0.03, 3.0, log=True))
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from metaloop.space import Array
 from metaloop.systems.sampling.model import Case
 
 _REPLICATES = 8
+_SMOOTH = 0.7  # weight of what is new in cross-entropy, as the tutorial advises
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def vegas_plus(case: Case, budget: int, seed: int) -> Answer:
 def cross_entropy(case: Case, budget: int, seed: int) -> Answer:
     """Rubinstein's method for rare events with one Gaussian (de Boer et al. 2005), then importance sampling."""
     rng, d = np.random.default_rng(seed), case.dim
-    each, spent = max(budget // 20, 1000), 0
-    mean: Array = np.zeros(d)
+    each, spent = max(budget // 15, 1000), 0
+    mean, covariance = np.zeros(d), np.eye(d)
     root: Array = np.eye(d)
     while spent + each <= budget // 2:
         z = mean + rng.standard_normal((each, d)) @ root.T
@@ -105,9 +106,10 @@ def cross_entropy(case: Case, budget: int, seed: int) -> Answer:
         if not w.sum() > 0:
             break
         w /= w.sum()
-        mean = w @ z
-        centered = z - mean
-        root = _root((centered * w[:, None]).T @ centered + 1e-6 * np.eye(d))
+        mean = _SMOOTH * (w @ z) + (1 - _SMOOTH) * mean
+        centered = z - w @ z
+        covariance = _SMOOTH * (centered * w[:, None]).T @ centered + (1 - _SMOOTH) * covariance
+        root = _root(covariance)  # narrower ones have infinite variance: tails of events are exponential
         if level == 0.0:
             break
     z = mean + rng.standard_normal((budget - spent, d)) @ root.T
@@ -116,7 +118,9 @@ def cross_entropy(case: Case, budget: int, seed: int) -> Answer:
 
 
 def _root(covariance: Array) -> Array:
-    return np.asarray(np.linalg.cholesky(covariance))
+    """Cholesky factor, no direction narrower than half a standard deviation."""
+    w, q = np.linalg.eigh(covariance)
+    return np.asarray(np.linalg.cholesky((q * np.maximum(w, 0.25)) @ q.T))
 
 
 def _log_ratio(z: Array, mean: Array, root: Array) -> Array:
