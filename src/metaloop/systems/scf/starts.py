@@ -147,6 +147,10 @@ class _End:
 
     def take(self, course: Course, state: SwitchState, tolerance: float) -> None:
         """Where the course is, if that converged, and is lower or the end so far did not."""
-        lower = course.at.energy < self.at.energy - _LOWER or self.state.residuals[-1] > tolerance
-        if lower and state.residuals[-1] <= tolerance:
+        lower = course.at.energy < self.at.energy - _LOWER or not _converged(self.state, tolerance)
+        if lower and _converged(state, tolerance):
             self.at, self.verdict, self.state = course.at, course.verdict, state
+
+
+def _converged(state: SwitchState, tolerance: float) -> bool:
+    return bool(state.residuals) and state.residuals[-1] <= tolerance
