@@ -28,7 +28,11 @@ from metaloop.systems.scf.loop import DEFAULT
 from metaloop.systems.scf.model import Field, metered
 from metaloop.systems.scf.peers import PEERS, peers
 
-OURS = {"metaloop": True, "metaloop, no certificate": False}
+OURS = {
+    "metaloop": {},
+    "metaloop, share 2": {"share": 2.0},
+    "metaloop, no certificate": {"certified": False},
+}
 REFERENCE = "DIIS-15, Newton, stability"
 GUESSES, NORMS = ("minao", "mod_huckel", "atom", "sap", "1e"), (0.0, 0.7, 1.5, 2.5)
 FILE = Path(__file__).with_name("scf_lowest.json")
@@ -86,10 +90,10 @@ def checked(mf, cost, seconds, full, claimed=None):
     return row
 
 
-def ours(case, certified):
+def ours(case, settings):
     begun = time.process_time()
-    s = solve(case.mean_field(), certified=certified)
-    return checked(s.mf, s.cost, time.process_time() - begun, certified, s.stable)
+    s = solve(case.mean_field(), **settings)
+    return checked(s.mf, s.cost, time.process_time() - begun, settings.get("certified", True), s.stable)
 
 
 def peers_of(case, cache):
@@ -108,7 +112,7 @@ def peers_of(case, cache):
 def measure(cases, cache):
     out = {}
     for case in cases:
-        rows = peers_of(case, cache) | {name: ours(case, certified) for name, certified in OURS.items()}
+        rows = peers_of(case, cache) | {name: ours(case, settings) for name, settings in OURS.items()}
         out |= {(case, name): row for name, row in rows.items()}
     return out
 
