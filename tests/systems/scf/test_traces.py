@@ -1,6 +1,7 @@
 """The recorded traces: what fixed rules cost on them is known without a replay."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from metaloop.control import hindsight, replay
 def bench():
     path = Path(__file__).parents[3] / "benchmarks" / "regret.py"
     spec = importlib.util.spec_from_file_location("bench_regret", path)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
     spec.loader.exec_module(module)
-    return module
+    yield module
+    del sys.modules[spec.name]
 
 
 def test_fixed_rules_cost_what_was_recorded_and_no_rule_beats_hindsight(bench):
