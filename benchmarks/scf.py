@@ -1,6 +1,6 @@
 """Self-consistent fields: metaloop's switching against fixed rules, by density matrices contracted.
 
-    OMP_NUM_THREADS=1 python benchmarks/scf.py [--quick] [--half design|untouched] [--search STARTS] [--cache DIR]
+    OMP_NUM_THREADS=1 python benchmarks/scf.py [--quick] [--half design|untouched|fresh] [--search STARTS] [--cache DIR]
 
 Cases and their split: metaloop.systems.scf.cases. "Certified stable" is PySCF's own `stability()` afterwards, not
 counted; "full" is the lowest eigenvalue of the whole orbital Hessian, which PySCF's Davidson can miss. The lowest known
@@ -23,12 +23,17 @@ from pathlib import Path
 import numpy as np
 
 from metaloop.systems.scf import solve
-from metaloop.systems.scf.cases import CASES
+from metaloop.systems.scf.cases import CASES, FRESH
 from metaloop.systems.scf.loop import DEFAULT
 from metaloop.systems.scf.model import Field, metered
 from metaloop.systems.scf.peers import PEERS, peers
 
-OURS = {"metaloop": True, "metaloop, no certificate": False}
+OURS = {
+    "metaloop": {},
+    "metaloop, share 2": {"share": 2.0},
+    "metaloop, no certificate": {"certified": False},
+}
+HALVES = ("design", "untouched", "fresh")
 REFERENCE = "DIIS-15, Newton, stability"
 GUESSES, NORMS = ("minao", "mod_huckel", "atom", "sap", "1e"), (0.0, 0.7, 1.5, 2.5)
 FILE = Path(__file__).with_name("scf_lowest.json")
@@ -86,10 +91,10 @@ def checked(mf, cost, seconds, full, claimed=None):
     return row
 
 
-def ours(case, certified):
+def ours(case, settings):
     begun = time.process_time()
-    s = solve(case.mean_field(), certified=certified)
-    return checked(s.mf, s.cost, time.process_time() - begun, certified, s.stable)
+    s = solve(case.mean_field(), **settings)
+    return checked(s.mf, s.cost, time.process_time() - begun, settings.get("certified", True), s.stable)
 
 
 def peers_of(case, cache):
@@ -108,7 +113,7 @@ def peers_of(case, cache):
 def measure(cases, cache):
     out = {}
     for case in cases:
-        rows = peers_of(case, cache) | {name: ours(case, certified) for name, certified in OURS.items()}
+        rows = peers_of(case, cache) | {name: ours(case, settings) for name, settings in OURS.items()}
         out |= {(case, name): row for name, row in rows.items()}
     return out
 
@@ -160,20 +165,20 @@ def table(cases, runs, title):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--half", choices=["design", "untouched"])
+    parser.add_argument("--half", choices=HALVES)
     parser.add_argument("--search", type=int, default=0, help="fill scf_lowest.json with so many starts a hard case")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "metaloop-scf")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     args.cache.mkdir(parents=True, exist_ok=True)
-    for half in [args.half] if args.half else ["design", "untouched"]:
-        cases = [c for c in CASES if c.untouched == (half == "untouched")]
+    for half in [args.half] if args.half else HALVES:
+        cases = [c for c in CASES if c.untouched == (half == "untouched")] if half != "fresh" else list(FRESH)
         if args.quick:
             cases = cases[::6]
         if args.search:
             search(cases, args.search, args.cache)
         else:
-            table(cases, measure(cases, args.cache), f"The {half} half")
+            table(cases, measure(cases, args.cache), f"The {half} cases")
 
 
 if __name__ == "__main__":

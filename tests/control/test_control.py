@@ -261,6 +261,14 @@ def test_hindsight_is_the_best_of_all_courses(seed, methods, steps, keep, changi
     assert hindsight(trace) == pytest.approx(best)
 
 
+def test_a_method_is_paid_for_when_it_is_first_used():
+    """Where prices change, what was cheap to pay for but not used then is not had later."""
+    prices = np.zeros((2, 2, 2))
+    prices[:, 0, 1] = [1.0, 5.0]
+    trace = Trace(np.array([[0.0, 3.0], [10.0, 0.0]]), prices)
+    assert hindsight(trace) == pytest.approx(4.0)  # at once, for 1 + 3; later it is 5
+
+
 def test_a_policy_is_held_against_hindsight():
     costs = np.column_stack([np.full(100, 1.0), np.full(100, 0.1)])
     trace = Trace(costs, np.array([0.0, 20.0]))

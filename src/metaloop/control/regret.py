@@ -92,16 +92,18 @@ def hindsight(trace: Trace) -> float:
         return float(value.min()) if len(trace.costs) else 0.0
     if m > 12:
         raise refuse("trace", f"{m} methods", "at most 12 methods where switches are paid once")
-    # Value of having paid for a set of methods; each step is done with the cheapest of them.
+    # Value of having paid for a set of methods; each step is done with the cheapest of them, or with a new one.
     sets = np.arange(1 << m)
     member = (sets[:, None] >> np.arange(m)) & 1 == 1
     value = np.full(1 << m, np.inf)
     value[1 << trace.start] = 0.0
     for cost, price in zip(trace.costs, trace.prices, strict=True):
+        after = value + np.where(member, cost, np.inf).min(axis=1)
         for j in range(m):
-            grown = sets[~member[:, j]]
-            value[grown | (1 << j)] = np.minimum(value[grown | (1 << j)], value[grown] + price[trace.start, j])
-        value = value + np.where(member, cost, np.inf).min(axis=1)
+            old = sets[~member[:, j]]
+            new = old | (1 << j)
+            after[new] = np.minimum(after[new], value[old] + price[trace.start, j] + cost[j])
+        value = after
     return float(value.min()) if len(trace.costs) else 0.0
 
 

@@ -95,6 +95,17 @@ def test_guesses_race_where_they_differ_and_only_there():
     assert not any("guesses" in d.seen for d in same.decisions)
 
 
+def test_who_risks_more_ends_no_higher():
+    mf = scf.UHF(molecule("N 0 0 0; S 0 0 2.2", "sto-3g", spin=1))
+    none, more = solve(mf, share=0.0), solve(mf, share=2.0)
+    assert not any("start again" in d.chosen for d in none.decisions)
+    assert any("rotated" in d.chosen for d in more.decisions)
+    assert more.cost > none.cost
+    assert more.energy <= none.energy + 1e-6
+    assert more.stable
+    assert more.energy == pytest.approx(more.mf.energy_tot(more.mf.make_rdm1()), abs=1e-9)
+
+
 def test_a_level_shift_is_one_more_method():
     mf = scf.UHF(molecule("Fe 0 0 0; C 0 0 1.6", "sto-3g", spin=2))
     solution = solve(mf, certified=False, shift=0.3)
@@ -228,6 +239,12 @@ def test_bad_input_gets_one_line(mf, says):
     with pytest.raises(InputError, match=says) as error:
         solve(mf())
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["share", "shift"])
+def test_negative_settings_are_refused(name):
+    with pytest.raises(InputError, match=f"{name} was -1"):
+        solve(scf.RHF(molecule("H 0 0 0; H 0 0 1")), **{name: -1.0})
 
 
 def test_a_wrong_recipe_is_refused():

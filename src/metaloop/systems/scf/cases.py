@@ -111,3 +111,17 @@ SEEN = frozenset(_pair(*m, "sto-3g").name for m in _METALS[:14]) | frozenset(
 CASES = tuple(
     [_pair(*m, "sto-3g") for m in _METALS] + [_pair(*b, "6-31g") for b in _BONDS] + list(_RADICALS) + list(_EASY)
 )
+# Made after the settings, for a second opinion: other pairs and longer bonds. No setting in force was chosen on them.
+FRESH = tuple(
+    [_pair(*m, "sto-3g") for m in [
+        ("Cu", "H", 1.46, 0), ("Fe", "N", 1.6, 3), ("Co", "N", 1.6, 4), ("Ni", "N", 1.65, 3), ("Ni", "S", 1.96, 2),
+        ("Cr", "S", 2.07, 4), ("V", "S", 2.05, 3), ("Mn", "C", 1.7, 3), ("Cr", "C", 1.6, 4), ("V", "F", 1.78, 4),
+        ("Mn", "N", 1.6, 2), ("Cu", "F", 1.75, 0), ("Co", "O", 1.9, 3), ("Fe", "O", 1.9, 4), ("Ni", "O", 1.9, 2),
+        ("Fe", "H", 1.9, 3), ("Ti", "C", 1.7, 2), ("Fe", "S", 2.3, 4),
+    ]]
+    + [_pair(*m, "6-31g") for m in [
+        ("N", "F", 2.0, 2), ("O", "F", 2.0, 1), ("C", "S", 2.3, 0), ("B", "F", 2.2, 0), ("B", "O", 2.0, 1),
+        ("Be", "O", 2.0, 0), ("S", "O", 2.2, 2), ("N", "S", 2.2, 1), ("P", "N", 2.2, 0), ("C", "H", 1.9, 1),
+        ("O", "H", 1.8, 1),
+    ]]
+)  # fmt: skip

@@ -120,11 +120,11 @@ class Course:
         """Whether it goes down from here; more carefully at the end than before it."""
         early = self.at.residual > tolerance
         # Curvature is known up to the order of the gradient.
-        threshold = max(5e-5, 0.3 * self.at.residual if early else 0.0)
+        threshold = max(1e-5, 0.3 * self.at.residual if early else 0.0)
         _, space = self.model.curvature(self.at)
         starts = self.carried()
         starts += space.guesses(4)
-        self.verdict = certify(space, starts, threshold=threshold, rng=self.rng, accuracy=0.05 if early else 0.02)
+        self.verdict = certify(space, starts, threshold=threshold, rng=self.rng, accuracy=0.05 if early else 0.005)
         self.modes = [(self.verdict.vector, self.at)]
         return self.verdict.stable
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from metaloop.errors import refuse
+from metaloop.errors import refuse, require
 from metaloop.online import Decision, Method, Switching, Verdict
 from metaloop.systems.scf.course import FIRST, SECOND, SHIFTED, UNIT, Course, Moment
 from metaloop.systems.scf.model import Field
-from metaloop.systems.scf.starts import again, race
+from metaloop.systems.scf.starts import SHARE, again, race
 
 # Tuned on the design half of benchmarks/scf.py.
 DEFAULT = Switching(near=5e-3, early=0.1, odds=0.7)
@@ -55,6 +55,7 @@ def solve(
     recipe: Switching | None = None,
     seed: int = 0,
     shift: float = 0.0,
+    share: float = SHARE,
 ) -> Solution:
     """Converge a mean field to a minimum.
 
@@ -64,7 +65,9 @@ def solve(
         dm0: the density matrix to begin with; PySCF's guess by default.
         certified: whether to look for internal instabilities, and to follow them.
         recipe: the supervisor's settings; its `tolerance` and `certify` are set here.
-        seed: of the directions in which instabilities are looked for.
+        seed: of the directions in which instabilities are looked for, and of rotated starts.
+        share: what may be risked on other starts, of what the first one cost, >= 0, where there are signs of other
+            minima: the more, the likelier the lowest one. Without a certificate there are none.
         shift: > 0 for one more method between DIIS and second order: DIIS with a level shift of so many Hartree.
 
     Returns:
@@ -75,6 +78,8 @@ def solve(
     """
     if not isinstance(recipe, Switching | None):
         raise refuse("recipe", recipe, "a metaloop.online.Switching")
+    require("share", share, lambda v: v >= 0, "a number of at least 0")
+    require("shift", shift, lambda v: v >= 0, "a number of at least 0")
     model = Field(mf)
     tolerance = float(mf.conv_tol_grad or math.sqrt(float(mf.conv_tol)))
     recipe = replace(recipe or DEFAULT, tolerance=tolerance, certify=certified)
@@ -92,7 +97,7 @@ def solve(
     others = race(run, state) if certified and dm0 is None else []
     state.spent = float(model.meter.count)
     run.drive(recipe, state)
-    state = again(run, recipe, state, others)
+    state = again(run, recipe, state, others, share)
     converged = bool(state.residuals and state.residuals[-1] <= tolerance)
     out = model.settle(run.at)
     out.converged = converged

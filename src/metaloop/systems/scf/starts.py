@@ -6,6 +6,7 @@ but their Fock matrices, and whether two of them fill the same orbitals is seen 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from metaloop.systems.scf.model import Extrapolation, Point
 
 GUESSES = ("mod_huckel", "atom")  # PySCF's, beside the given one
 RACE = 3  # steps of each guess
-SHARE = 1 / 3  # of what the first start cost, to be risked on another one
+SHARE = 1 / 3  # of what the first start cost, to be risked on others
+_WORTH = 0.5  # of what the first start cost: with less a fresh one is not begun
+_TURN = 1.5  # norm of a random rotation
 _LOWER = 1e-6  # Hartree
 _APART = 1.0  # electrons in different orbitals, from which on a guess is another one
 
@@ -98,25 +101,30 @@ def own(course: Course) -> None:
             break
 
 
-def again(course: Course, recipe: Switching, state: SwitchState, starts: list[Start]) -> SwitchState:
+def again(course: Course, recipe: Switching, state: SwitchState, starts: list[Start], share: float) -> SwitchState:
     """Risk a share of what the first start cost on others; the lowest end of all, and what is known of it."""
     model, end = course.model, _End(course, state)
     own(course)
-    budget = SHARE * state.spent
-    for start in starts:
+    first, risked = state.spent, share * state.spent + model.meter.count
+    names = [s.name for s in starts] or [str(model.mf.init_guess)]
+    while recipe.certify and (left := risked - model.meter.count) > 2 * model.spins:
         begun = float(model.meter.count)
-        if budget <= 2 * model.spins:
+        if starts:
+            start = starts.pop(0)
+        elif left > _WORTH * first and any(m.what == "way down" for m in course.history):
+            names.append(names.pop(0))
+            start = _turned(course, names[-1])
+        else:  # too little to come to an end, or no sign of other minima
             break
         course.known, course.at, course.best, course.modes = end.at, start.at, start.at, []
         model.extrapolation = start.extrapolation
-        other = _taught(recipe, state, begun)
-        course.drive(replace(recipe, most=min(recipe.most, begun + budget)), other)
+        other = _taught(recipe, state, float(model.meter.count))
+        course.drive(replace(recipe, most=min(recipe.most, risked)), other)
         if course.best.energy < end.at.energy - _LOWER:
             course.drive(recipe, other)
-        gain = f"{start.name} ended {course.at.energy - end.at.energy:+.3g} Hartree from it"
-        state.log.append(Decision(begun, "another guess fills other orbitals", f"start again from {start.name}",
-                                  f"a lower minimum for at most {budget:.0f} more", gain, UNIT))  # fmt: skip
-        budget -= model.meter.count - begun
+        gain = f"it ended {course.at.energy - end.at.energy:+.3g} Hartree from the lowest"
+        state.log.append(Decision(begun, "there may be other minima", f"start again from {start.name}",
+                                  f"a lower one for at most {left:.0f} {UNIT}", gain, UNIT))  # fmt: skip
         end.take(course, other, recipe.tolerance)
     course.known = None
     if course.lowest is not None and course.lowest.energy < end.at.energy - _LOWER:
@@ -130,6 +138,17 @@ def again(course: Course, recipe: Switching, state: SwitchState, starts: list[St
     course.at, course.verdict = end.at, end.verdict
     end.state.log = state.log
     return end.state
+
+
+def _turned(course: Course, name: str) -> Start:
+    """A guess with orbitals rotated at random."""
+    model = course.model
+    at = model.start(model.guess(name))
+    n = model.size(at)
+    course.at = model.rotate(at, course.rng.normal(0, _TURN / math.sqrt(n), n))
+    model.forget()
+    course.note("restart")
+    return Start(f"{name}, rotated", course.at, model.extrapolation, course.at.energy)
 
 
 def _taught(recipe: Switching, state: SwitchState, spent: float, at: int = 0) -> SwitchState:
@@ -147,6 +166,10 @@ class _End:
 
     def take(self, course: Course, state: SwitchState, tolerance: float) -> None:
         """Where the course is, if that converged, and is lower or the end so far did not."""
-        lower = course.at.energy < self.at.energy - _LOWER or self.state.residuals[-1] > tolerance
-        if lower and state.residuals[-1] <= tolerance:
+        lower = course.at.energy < self.at.energy - _LOWER or not _converged(self.state, tolerance)
+        if lower and _converged(state, tolerance):
             self.at, self.verdict, self.state = course.at, course.verdict, state
+
+
+def _converged(state: SwitchState, tolerance: float) -> bool:
+    return bool(state.residuals) and state.residuals[-1] <= tolerance
