@@ -32,6 +32,8 @@ bench: $(VENV)/.test peers
 	$(BIN)/python benchmarks/workers.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/scf.py
 	$(BIN)/python benchmarks/switching.py
+	$(BIN)/python benchmarks/regret.py
+	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/mcmc.py
 
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).

@@ -69,6 +69,13 @@ class Archive:
             self.violations = np.concatenate([self.violations, [o.violation for o in kept]])
         return new
 
+    def observations(self) -> list[Observation]:
+        """What came back, as far as it is remembered: a violation is one constraint."""
+        return [
+            Observation(status=Status.FAILED) if np.isnan(v) else Observation((float(v),), (float(c),) if c > 0 else ())
+            for v, c in zip(self.values, self.violations, strict=True)
+        ]
+
     def merit(self) -> Array:
         """One number a point to minimize, shape (n,); NaN where failed.
 

@@ -4,9 +4,13 @@ The rules, in order; each one that fires is a `Decision`:
 
 1. *Few enough configurations*: every one of them is tried.
 2. *Is it noisy?* The first point that succeeds is evaluated twice. Equal values: exact. Different values: noisy.
-3. *While a model pays*: a Gaussian process, which starts from evenly spread points.
-4. *When it no longer does* (its cost grows with the trials, and near an optimum a covariance adapts faster than a
-   global model): CMA-ES from the best point; with noise the two take turns, because a model averages noise away.
+3. *Real or ordered parameters, exact values*: a quadratic-model trust region, which every fourth time makes way for a
+   Gaussian process that looks elsewhere.
+4. *Real or ordered parameters, noise*: a Gaussian process, which averages, the trust region and CMA-ES, in turn.
+5. *Categories or conditions*: a Gaussian process, which starts from evenly spread points.
+6. *When the model's cost no longer pays* (it grows with the trials): CMA-ES from the best point takes its turns.
+
+All optimizers in use are told every point, whoever asked it.
 """
 
 from __future__ import annotations
@@ -25,8 +29,10 @@ from metaloop.optimizers.gaussian_process import GaussianProcess
 from metaloop.optimizers.grid import GridSearch
 from metaloop.optimizers.protocol import PENDING, AnyOptimizer, Decision, Told, check_tell
 from metaloop.optimizers.state import state
+from metaloop.optimizers.trust_region import TrustRegion
 from metaloop.space import Array, Space
 
+_BLOCK = 8  # consecutive turns of CMA-ES, about a generation
 _REPEAT_FROM = 20  # trials; below this a repetition costs more than it tells
 
 
@@ -87,9 +93,16 @@ class Auto:
             rule = f"the space has only {size} configurations"
             _log(s, seen, rule, "every one of them is tried", "the best there is, with certainty if it is not noisy")
             return s
-        s.members["model"] = self._member(s, "model").init(space, seed)
-        rule = f"a surrogate makes the most of up to {self._model_until(space)} trials"
-        _log(s, seen, rule, "a Gaussian process starts, from evenly spread points", "most improvement a trial")
+        until = self._model_until(space)
+        if _plain(space):
+            self._join(s, "region", seed)
+            rule = "a local quadratic model makes the most of a trial where all parameters are ordered"
+            chosen = f"a trust region starts; up to {until} trials a Gaussian process has every fourth turn"
+            _log(s, seen, rule, chosen, "fast descent, and a look elsewhere")
+        else:
+            rule = f"a surrogate makes the most of up to {until} trials"
+            _log(s, seen, rule, "a Gaussian process starts, from evenly spread points", "most improvement a trial")
+        self._join(s, "model", seed)
         return s
 
     def ask(self, state: AutoState, n: int) -> tuple[Array, AutoState]:
@@ -149,12 +162,23 @@ class Auto:
             return GridSearch(shuffle=True)
         if name == "model":
             return GaussianProcess()
-        return CMAES(mean=s.start, sigma0=s.spread)
+        if name == "region":
+            return TrustRegion()
+        return CMAES(mean=s.start, sigma0=s.spread) if s.start else CMAES()
+
+    def _join(self, s: AutoState, name: str, seed: int) -> None:
+        """An optimizer more; what is known it is told."""
+        member = self._member(s, name)
+        held = member.init(s.space, seed)
+        if len(s.archive):
+            held = member.tell(held, s.archive.rows, s.archive.observations())
+        if len(s.archive.pending):
+            held = member.tell(held, s.archive.pending, [PENDING] * len(s.archive.pending))
+        s.members[name] = held
 
     def _model_until(self, space: Space) -> int:
         """Trials after which the model makes way: 20 d + 100 at most 500 among real and ordered parameters."""
-        plain = not (space.categorical.any() or space.conditional.any())
-        return min(500, 20 * space.dim + 100) if plain else 500
+        return min(500, 20 * space.dim + 100) if _plain(space) else 500
 
     def _repeat(self, s: AutoState) -> Array | None:
         """The point to evaluate a second time, when it is time to."""
@@ -175,6 +199,11 @@ class Auto:
             seen = f"the first point gave two values that differ by {np.ptp(values):.4g}"
             rule = "equal points that differ mean noise"
             _log(s, seen, rule, "the best is judged by a model's mean, not by a lucky draw", "an unbiased best value")
+            if _plain(s.space):
+                self._join(s, "evolution", s.seed + 1)
+                rule = "a model averages, a region descends, a population explores"
+                chosen = "a Gaussian process, the trust region and CMA-ES take turns"
+                _log(s, "values are noisy", rule, chosen, "none of them is misled alone")
         else:
             seen, rule = "the first point gave the same value twice", "equal points that agree mean no noise"
             _log(s, seen, rule, "observations are taken as exact", "no trials spent on repetition")
@@ -194,6 +223,9 @@ class Auto:
         if s.noisy:
             chosen = "CMA-ES starts at the best point and takes turns with the model"
             rule = "under noise a model averages and a population explores"
+        elif "region" in s.members:
+            chosen = "the model ends; CMA-ES, from the best point, has every fourth generation of turns"
+            rule = "a covariance adapts to valleys and restarts, where a local model is trapped"
         else:
             chosen = "CMA-ES takes over from the best point"
             rule = "near an optimum a covariance adapts faster than a global model, at a fraction of the cost"
@@ -203,12 +235,23 @@ class Auto:
             del s.members["model"]
 
     def _whose_turn(self, s: AutoState) -> str:
-        names = list(s.members)
-        return names[0] if len(names) == 1 else ("model" if s.turn % 2 else "evolution")
+        if "region" not in s.members:
+            names = list(s.members)
+            return names[0] if len(names) == 1 else ("model" if s.turn % 2 else "evolution")
+        if s.noisy:
+            return ("model", "region", "evolution")[s.turn % 3]
+        if "model" in s.members:
+            return "model" if s.turn % 4 == 3 else "region"
+        return "evolution" if s.turn // _BLOCK % 4 == 3 else "region"
 
 
 def _log(s: AutoState, seen: str, rule: str, chosen: str, expected: str) -> None:
     s.log.append(DecisionRecord(len(s.archive), seen, rule, chosen, expected))
+
+
+def _plain(space: Space) -> bool:
+    """Whether all parameters are ordered and always active."""
+    return not (space.categorical.any() or space.conditional.any())
 
 
 def _size(space: Space, budget: int | None) -> int | None:
