@@ -106,7 +106,7 @@ def fit(z: Array, weights: Array, rng: np.random.Generator, most: int = 24) -> M
         score = float(weights[~half] @ np.maximum(log, log.max() - 700.0)) / float(weights[~half].sum())
         if score > best + _WORTH:
             best, found = score, k
-        elif k > 2 * found:
+        elif k > max(8, 2 * found):  # of many alike modes, two or three more explain nothing
             break
     return _em(z, weights, found, rng)
 

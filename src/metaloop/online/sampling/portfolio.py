@@ -166,7 +166,7 @@ class Run:
             self._adapt(richest.z, np.abs(richest.parts))
             return
         t, first = self.target, self.methods[0]
-        n = int(min(max(self.budget // 150, 300, 20 * t.dim), 2000))
+        n = int(min(max(self.budget // 100, 300, 20 * t.dim), 4000))
         seen = f"only {richest.effective:.0f} effective contributions are known"
         found = explore(first.z, first.scores, t.score, t.steps, n, int(self.left * self.recipe.exploring), self.rng)
         self._note(
