@@ -30,6 +30,7 @@ bench: $(VENV)/.test peers
 	$(BIN)/python benchmarks/tpe_quality.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/optimizers.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/workers.py --peer-python .venv-peers/bin/python
+	.venv-peers/bin/python benchmarks/bbob.py
 	$(BIN)/python benchmarks/scf.py
 	$(BIN)/python benchmarks/switching.py
 	$(BIN)/python benchmarks/regret.py
