@@ -40,6 +40,14 @@ def test_scikit_learn():
     assert float(out.split()[0]) >= 0.97
 
 
+def test_rare_event():
+    out = run("rare_event.py")
+    found = float(re.search(r"probability (\S+),", out)[1])
+    # 7.856e-7 (+- 0.001e-7) by integrating over the load analytically, and over the others around the design point
+    assert found == pytest.approx(7.856e-7, rel=0.1)
+    assert "status: ok" in out
+
+
 def test_shell(tmp_path):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "TMPDIR": str(tmp_path)}
