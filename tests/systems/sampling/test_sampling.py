@@ -1,13 +1,16 @@
 """The known values are what quadrature and brute force say, the peers do what their papers say, and claims follow."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
+from metaloop import InputError
 from metaloop.online.sampling import Status
+from metaloop.systems import RunOptions
 from metaloop.systems.sampling import cases, solve
 from metaloop.systems.sampling.model import (
     TRUSS,
@@ -21,7 +24,7 @@ from metaloop.systems.sampling.model import (
     named,
 )
 from metaloop.systems.sampling.peers import cross_entropy, peers, subset_simulation
-from metaloop.systems.sampling.report import OURS, VEGAS, Runs, _bars, _claims, _intervals, measured
+from metaloop.systems.sampling.report import OURS, VEGAS, Runs, _bars, _claims, _intervals, measured, run
 
 
 def test_there_are_24_problems_half_of_them_untouched():
@@ -98,6 +101,12 @@ def test_every_peer_answers_and_is_measured_by_the_same_rule():
     assert claims["vegas"].n == 4
     for drawn in (_bars(found), _intervals(found)):
         assert drawn.svg.startswith("<svg")
+
+
+def test_without_its_peers_the_system_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vegas", None)
+    with pytest.raises(InputError, match="pip install 'metaloop\\[sampling\\]'"):
+        run(RunOptions())
 
 
 def test_an_answer_of_zero_has_relative_error_one():

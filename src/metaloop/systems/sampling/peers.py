@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metaloop.errors import InputError
 from metaloop.space import Array
 from metaloop.systems.sampling.model import Case
 
@@ -69,6 +70,18 @@ def replicated_sobol(case: Case, budget: int, seed: int) -> Answer:
     return Answer(
         float(values.mean()), float(values.std(ddof=1)) / math.sqrt(_REPLICATES), sum(p.evaluations for p in parts)
     )
+
+
+def need_vegas() -> None:
+    """See that there is vegas.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import vegas  # noqa: F401
+    except ImportError:
+        raise InputError("the peers of sampling need vegas: pip install 'metaloop[sampling]'") from None
 
 
 def vegas_plus(case: Case, budget: int, seed: int) -> Answer:

@@ -19,7 +19,7 @@ from metaloop.space import Array
 from metaloop.systems import RunOptions
 from metaloop.systems.sampling.loop import solve
 from metaloop.systems.sampling.model import Case, cases, named
-from metaloop.systems.sampling.peers import Answer, peers
+from metaloop.systems.sampling.peers import Answer, need_vegas, peers
 
 QUICK = (
     "Genz oscillatory, d = 6", "two peaks, d = 4", "diagonal ridge, d = 8", "tilted peak, d = 6",
@@ -61,6 +61,7 @@ class Runs:
 
 def run(options: RunOptions) -> SystemReport:
     """The system: see `metaloop.systems`."""
+    need_vegas()
     quick = options.size == "quick"
     budget, repeats = (32_768, 5) if quick else (200_000, 20)
     chosen = [named(n) for n in QUICK] if quick else [c for c in cases() if c.untouched]
