@@ -69,6 +69,12 @@ def test_categories_are_left_to_the_gaussian_process():
     assert values.min() < 1e-3
 
 
+def test_so_are_parameters_of_few_values():
+    space = Space(x=ml.Float(0, 1), depth=ml.Int(1, 4))
+    _, state, _ = play(space, lambda r: float(((r - 0.4) ** 2).sum()), 10)
+    assert list(state.members) == ["model"]
+
+
 def test_few_configurations_are_all_tried():
     space = Space(a=ml.Int(1, 4), b=ml.Categorical(list("xy")))
     auto, state, _ = play(space, lambda r: float(r.sum()), 8)

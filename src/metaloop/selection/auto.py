@@ -4,10 +4,10 @@ The rules, in order; each one that fires is a `Decision`:
 
 1. *Few enough configurations*: every one of them is tried.
 2. *Is it noisy?* The first point that succeeds is evaluated twice. Equal values: exact. Different values: noisy.
-3. *Real or ordered parameters, exact values*: a quadratic-model trust region, which every fourth time makes way for a
-   Gaussian process that looks elsewhere.
-4. *Real or ordered parameters, noise*: a Gaussian process, which averages, the trust region and CMA-ES, in turn.
-5. *Categories or conditions*: a Gaussian process, which starts from evenly spread points.
+3. *Real parameters (or ordered ones of many values), exact*: a quadratic-model trust region, which every fourth time
+   makes way for a Gaussian process that looks elsewhere.
+4. *The same, with noise*: a Gaussian process, which averages, the trust region and CMA-ES, in turn.
+5. *Categories, conditions, or parameters of few values*: a Gaussian process, which starts from evenly spread points.
 6. *When the model's cost no longer pays* (it grows with the trials): CMA-ES from the best point takes its turns.
 
 All optimizers in use are told every point, whoever asked it.
@@ -33,6 +33,7 @@ from metaloop.optimizers.trust_region import TrustRegion
 from metaloop.space import Array, Space
 
 _BLOCK = 8  # consecutive turns of CMA-ES, about a generation
+_MANY = 12  # values of a parameter from which it is treated as real
 _REPEAT_FROM = 20  # trials; below this a repetition costs more than it tells
 
 
@@ -94,9 +95,9 @@ class Auto:
             _log(s, seen, rule, "every one of them is tried", "the best there is, with certainty if it is not noisy")
             return s
         until = self._model_until(space)
-        if _plain(space):
+        if _fine(space):
             self._join(s, "region", seed)
-            rule = "a local quadratic model makes the most of a trial where all parameters are ordered"
+            rule = "a local quadratic model makes the most of a trial where all parameters are fine and ordered"
             chosen = f"a trust region starts; up to {until} trials a Gaussian process has every fourth turn"
             _log(s, seen, rule, chosen, "fast descent, and a look elsewhere")
         else:
@@ -199,7 +200,7 @@ class Auto:
             seen = f"the first point gave two values that differ by {np.ptp(values):.4g}"
             rule = "equal points that differ mean noise"
             _log(s, seen, rule, "the best is judged by a model's mean, not by a lucky draw", "an unbiased best value")
-            if _plain(s.space):
+            if _fine(s.space):
                 self._join(s, "evolution", s.seed + 1)
                 rule = "a model averages, a region descends, a population explores"
                 chosen = "a Gaussian process, the trust region and CMA-ES take turns"
@@ -247,6 +248,11 @@ class Auto:
 
 def _log(s: AutoState, seen: str, rule: str, chosen: str, expected: str) -> None:
     s.log.append(DecisionRecord(len(s.archive), seen, rule, chosen, expected))
+
+
+def _fine(space: Space) -> bool:
+    """Whether all parameters are ordered, always active, and of many values: then a slope means something."""
+    return _plain(space) and bool((space.cells >= _MANY).all())
 
 
 def _plain(space: Space) -> bool:
