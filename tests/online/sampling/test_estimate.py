@@ -45,7 +45,7 @@ def test_a_second_peak_is_not_forgotten():
     exact = inside[0] + inside[1]
     for seed in range(3):
         found = integrate(lambda x: f(x) / one + g(x) / two, [(0, 1)] * 7, 60_000, seed=seed)
-        assert found.status is Status.NOT_ENOUGH or found.value == pytest.approx(exact, rel=0.05)
+        assert found.status is Status.NOT_ENOUGH_EVIDENCE or found.value == pytest.approx(exact, rel=0.05)
 
 
 def test_an_integrand_that_changes_its_sign():
@@ -91,7 +91,7 @@ def test_a_frequent_event_may_be_a_condition():
 
 def test_a_rare_condition_leads_nowhere_and_says_so():
     found = probability(lambda x: x[:, 0] > 6.0, 2, 8192)
-    assert found.status is Status.NOT_ENOUGH
+    assert found.status is Status.NOT_ENOUGH_EVIDENCE
     assert found.value == 0.0
     assert found.interval[0] == 0.0 < found.interval[1]
     assert "nothing was found" in found.why()
@@ -99,13 +99,13 @@ def test_a_rare_condition_leads_nowhere_and_says_so():
 
 def test_an_integrand_that_is_zero_wherever_it_was_looked_at():
     found = integrate(lambda x: np.where(np.abs(x - 0.5).max(axis=1) < 1e-4, 1.0, 0.0), [(0, 1)] * 3, 4096)
-    assert found.status is Status.NOT_ENOUGH
+    assert found.status is Status.NOT_ENOUGH_EVIDENCE
 
 
 def test_an_integrand_without_a_variance_is_not_believed():
     # a pole of order 1 - 1/50: the integral is 50, and no sample of this size sees most of it
     found = integrate(lambda x: x[:, 0] ** -0.98, [(0, 1)] * 1, 4096, recipe=Portfolio(promise=1e9))
-    assert found.status is Status.NOT_ENOUGH or covered(found, 50.0)
+    assert found.status is Status.NOT_ENOUGH_EVIDENCE or covered(found, 50.0)
 
 
 def test_intervals_cover():

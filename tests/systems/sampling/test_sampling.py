@@ -112,6 +112,6 @@ def test_without_its_peers_the_system_says_what_it_needs(monkeypatch):
 def test_an_answer_of_zero_has_relative_error_one():
     case = named("half-space 1e-4, d = 4")
     runs = Runs(case, [solve(case, 1024, 0)], {VEGAS: []})
-    assert runs.ours[0].status is Status.NOT_ENOUGH
+    assert runs.ours[0].status is Status.NOT_ENOUGH_EVIDENCE
     assert runs.scores(OURS)[0] == pytest.approx(runs.ours[0].evaluations, rel=0.01)
     assert runs.misses() == []

@@ -9,6 +9,7 @@ print(mean.why())
 ```
 """
 
-from metaloop.online.mcmc.estimate import MCMCEstimate, Status, TunedHMC, estimate
+from metaloop.online.mcmc.estimate import MCMCEstimate, TunedHMC, estimate
+from metaloop.online.status import Status
 
 __all__ = ["MCMCEstimate", "Status", "TunedHMC", "estimate"]

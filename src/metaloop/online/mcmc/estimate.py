@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from metaloop.online.mcmc.chains import Chains, Draws, joined, need_jax
 from metaloop.online.mcmc.tuning import Setting, candidates, race
 from metaloop.online.mcmc.variance import batch_means, split_rhat
 from metaloop.online.mcmc.warmup import AGREE, Warm, starts, warm_up
+from metaloop.online.status import Status
 from metaloop.online.switching import Decision
 from metaloop.recipe import tunable
 from metaloop.space import Float, Int
@@ -29,13 +29,6 @@ Array = npt.NDArray[np.float64]
 
 BATCHES = 4  # a chain, for the error
 DIVERGED = 1e-3  # share of trajectories from which on it matters
-
-
-class Status(StrEnum):
-    """What the result is worth."""
-
-    OK = "ok"
-    NOT_ENOUGH_EVIDENCE = "not enough evidence"
 
 
 @dataclass(frozen=True)

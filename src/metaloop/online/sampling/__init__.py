@@ -10,7 +10,8 @@ print(rare.why())
 ```
 """
 
-from metaloop.online.sampling.estimate import Estimate, Status, integrate, probability
+from metaloop.online.sampling.estimate import Estimate, integrate, probability
 from metaloop.online.sampling.portfolio import Portfolio
+from metaloop.online.status import Status
 
 __all__ = ["Estimate", "Portfolio", "Status", "integrate", "probability"]

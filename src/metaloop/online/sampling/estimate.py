@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,12 @@ from metaloop.errors import require
 from metaloop.online.sampling import targets
 from metaloop.online.sampling.portfolio import Portfolio, Run
 from metaloop.online.sampling.targets import Target
+from metaloop.online.status import Status
 from metaloop.online.switching import Decision
 from metaloop.space import Array
 
 _QUANTILE = 2.36  # of Student's t at 97.5 % with the degrees of freedom of eight blocks
 _LEAST = 1024
-
-
-class Status(StrEnum):
-    """Whether there is an answer."""
-
-    OK = "ok"
-    NOT_ENOUGH = "not enough evidence"
 
 
 @dataclass(frozen=True)
@@ -110,6 +103,6 @@ def _estimate(target: Target, budget: int, seed: int, recipe: Portfolio | None) 
         high = min(high if best.parts.any() else 3.0 / best.size, 1.0)  # the rule of three
     return Estimate(
         best.value, best.error, (low, high), target.evaluations, best.name,
-        Status.NOT_ENOUGH if run.doubts else Status.OK, tuple(run.decisions), tuple(run.doubts),
+        Status.NOT_ENOUGH_EVIDENCE if run.doubts else Status.OK, tuple(run.decisions), tuple(run.doubts),
         tuple((m.name, m.size, m.value, m.error) for m in run.methods),
     )  # fmt: skip

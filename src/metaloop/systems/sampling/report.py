@@ -73,8 +73,8 @@ def run(options: RunOptions) -> SystemReport:
     drawn = [_bars(found), _intervals(found), _curves([named(n) for n in SHOWN], [1 << k for k in range(11, 16)])]
     told = found[-1].ours[0]
     text = [
-        f"{len(chosen)} problems with known values, {budget} evaluations each, {repeats} runs a method. Whatever is "
-        "spent on learning counts.",
+        f"{len(chosen)} problems with known values, {'used' if quick else 'not used'} in the design; {budget} "
+        f"evaluations each, {repeats} runs a method. Whatever is spent on learning counts.",
         f"What was decided on {found[-1].case.name}:",
         *told.why().splitlines(),
     ]
