@@ -1,14 +1,18 @@
 """Auto beside single solvers on the 24 BBOB functions, none of which had a part in its design.
 
-    .venv-peers/bin/python benchmarks/bbob.py [--dims 5 20] [--multiples 5 20] [--noises 0 0.1] [--instances 1 2]
-        [--only NAME ...]
+    .venv-peers/bin/python benchmarks/bbob.py run [--solvers NAME ...] [--dims 5 20] [--multiples 5 20] [--noises 0 0.1]
+        [--instances 11 12] [--out FILE]
+    .venv-peers/bin/python benchmarks/bbob.py table [--out FILE]
 
-Runs in the peers' environment (`make peers`), which has ioh, the functions. Every problem is a box of 60 % of BBOB's
-width, placed at random around the optimum, so that the center carries little information (f5, whose optimum is a
-corner, keeps it on the rim). Regret is that of the recommended point, free of noise, over that of the median random
-point, at least 1e-4: geometric means, and the ratio of Auto to the best peer of the cell with a 95 % bootstrap interval
-over functions. Noise is normal, its deviation a share of that median. Under noise Auto recommends by its study's
-posterior, a peer its best observation. Peers begin at the center, and again at random points until the budget is used.
+Runs in the peers' environment (`make peers`), which has ioh, the functions; NGOpt, which needs an older numpy, in
+another (constraints/nevergrad.txt). `run` appends to the file what it does not hold yet, `table` reads it.
+
+Every problem is a box of 60 % of BBOB's width, placed at random around the optimum, so that the center carries little
+information (f5, whose optimum is a corner, keeps it on the rim). Regret is that of the recommended point, free of
+noise, over that of the median random point: geometric means over functions and instances, nothing counted below 1e-4.
+Noise is normal, its deviation a share of that median. Under noise Auto recommends by its study's posterior, a peer its
+best observation. Peers begin at the center, and again at random points until the budget is used; those that do not read
+the budget run once, and are read at the smaller budgets on the way. A crash counts with what had been seen before it.
 """
 
 # ruff: noqa: E402 - the number of threads is read when numpy is imported
@@ -20,9 +24,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import argparse
-import contextlib
 import datetime
 import itertools
+import json
 import platform
 import sys
 import time
@@ -33,9 +37,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-import metaloop as ml
-
-FLOOR, SHARE = 1e-4, 0.6
+SHARE = 0.6
 
 
 class Spent(Exception):
@@ -67,12 +69,18 @@ class Recorder:
         return self.seen[-1]
 
     def regret(self, u):
-        return max(self.loss(u) / self.typical, FLOOR)
+        return float(self.loss(u) / self.typical)
 
 
-def auto(f, seed):
-    result = ml.minimize(f, [(0.0, 1.0)] * f.dim, budget=f.left, seed=seed, progress=False)
-    return result.x
+def metaloop(optimizer):
+    def solver(f, seed):
+        import metaloop as ml
+
+        recipe = None if optimizer is None else getattr(ml.optimizers, optimizer)()
+        result = ml.minimize(f, [(0.0, 1.0)] * f.dim, budget=f.left, seed=seed, progress=False, optimizer=recipe)
+        return result.x
+
+    return solver
 
 
 def starts(f, seed):
@@ -80,18 +88,14 @@ def starts(f, seed):
     return itertools.chain([np.full(f.dim, 0.5)], (rng.random(f.dim) for _ in itertools.count()))
 
 
-def cobyla(f, seed):
-    from scipy.optimize import minimize
+def scipy_minimize(method, **options):
+    def solver(f, seed):
+        from scipy.optimize import minimize
 
-    for x in starts(f, seed):
-        minimize(f, x, method="COBYLA", bounds=[(0.0, 1.0)] * f.dim, options={"rhobeg": 0.2})
+        for x in starts(f, seed):
+            minimize(f, x, method=method, bounds=[(0.0, 1.0)] * f.dim, options=options)
 
-
-def lbfgsb(f, seed):
-    from scipy.optimize import minimize
-
-    for x in starts(f, seed):
-        minimize(f, x, method="L-BFGS-B", bounds=[(0.0, 1.0)] * f.dim)
+    return solver
 
 
 def bobyqa(f, seed):
@@ -113,62 +117,179 @@ def pycma(f, seed):
         cma.fmin2(f, lambda: next(begin), 0.2, options, restarts=9)
 
 
-def tpe(f, seed):
-    import optuna
+def lq_cma(f, seed):
+    import cma
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    for k, x in enumerate(starts(f, seed)):
+        options = {"bounds": [[0] * f.dim, [1] * f.dim], "seed": seed + 1 + k, "verbose": -9}
+        cma.fmin_lq_surr2(f, x, 0.2, options)
+
+
+def optuna(make):
+    def solver(f, seed):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study(sampler=make(optuna.samplers, f, seed))
+        while True:
+            trial = study.ask()
+            study.tell(trial, f(np.array([trial.suggest_float(f"x{j}", 0.0, 1.0) for j in range(f.dim)])))
+
+    return solver
+
+
+def ngopt(f, seed):
+    import nevergrad as ng
+
+    box = ng.p.Array(init=np.full(f.dim, 0.5), lower=0.0, upper=1.0)
+    box.random_state.seed(seed)
+    box.function.deterministic = not f.noise
+    np.random.seed(seed)  # noqa: NPY002 - the peer draws from the global state too
+    budget = f.left
+    return ng.optimizers.NGOpt(parametrization=box, budget=budget).minimize(f).value
+
+
+def random_search(f, seed):
+    rng = np.random.default_rng(seed)
     while True:
-        trial = study.ask()
-        study.tell(trial, f(np.array([trial.suggest_float(f"x{j}", 0.0, 1.0) for j in range(f.dim)])))
+        f(rng.random(f.dim))
 
 
-PEERS = {"COBYLA": cobyla, "L-BFGS-B": lbfgsb, "Py-BOBYQA": bobyqa, "pycma": pycma, "Optuna TPE": tpe}
+OURS = "metaloop Auto"
+SOLVERS = {
+    OURS: metaloop(None),
+    "COBYLA": scipy_minimize("COBYLA", rhobeg=0.2),
+    "L-BFGS-B": scipy_minimize("L-BFGS-B"),
+    "Py-BOBYQA": bobyqa,
+    "pycma": pycma,
+    "lq-CMA-ES": lq_cma,
+    "Optuna CMA-ES": optuna(lambda s, f, seed: s.CmaEsSampler(seed=seed)),
+    "Optuna TPE": optuna(lambda s, f, seed: s.TPESampler(seed=seed)),
+    "Optuna GP": optuna(lambda s, f, seed: s.GPSampler(seed=seed, deterministic_objective=not f.noise)),
+    "NGOpt": ngopt,
+    "random": random_search,
+}
+READS_BUDGET = (OURS, "NGOpt")
 
 
-def measured(solver, dim, budget, noise, instances):
-    """Regrets, shape (24, instances), crashes, and CPU ms an evaluation."""
-    out, crashed, begun = np.ones((24, len(instances))), 0, time.process_time()
-    for function, (k, instance) in itertools.product(range(1, 25), enumerate(instances)):
-        f, x = Recorder(function, dim, instance, budget, noise), None
-        try:
-            with contextlib.suppress(Spent):
-                x = solver(f, instance)
-        except Exception:  # a crash is a failure of the solver: what it had seen counts
-            crashed += 1
-        if f.seen:
-            out[function - 1, k] = f.regret(f.points[int(np.argmin(f.seen))] if x is None else x)
-    return out, crashed, 1e3 * (time.process_time() - begun) / (out.size * budget)
+def run(options: argparse.Namespace) -> None:
+    """What the file lacks, a line a run: the regrets at every budget."""
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    done = {json.loads(line)["key"] for line in options.out.open()} if options.out.exists() else set()
+    for solver, dim, noise in itertools.product(options.solvers, options.dims, options.noises):
+        aware = solver in READS_BUDGET
+        for multiples in [[m] for m in options.multiples] if aware else [options.multiples]:
+            for instance, function in itertools.product(options.instances, range(1, 25)):
+                key = f"{solver}|{function}|{dim}|{instance}|{noise:g}|{max(multiples)}"
+                if key in done:
+                    continue
+                f, x, crash = Recorder(function, dim, instance, max(multiples) * dim, noise), None, ""
+                begun = time.process_time()
+                try:
+                    x = SOLVERS[solver](f, instance)
+                except Spent:
+                    pass
+                except Exception as error:  # a failure of the solver
+                    crash = f"{type(error).__name__}: {error}"[:200]
+                ms = 1e3 * (time.process_time() - begun) / max(len(f.seen), 1)
+                at = {m: f.points[int(np.argmin(f.seen[: m * dim]))] if f.seen else None for m in multiples}
+                if x is not None:
+                    at = {max(multiples): x}
+                regret = {m: 1.0 if u is None else f.regret(u) for m, u in at.items()}
+                row = {"key": key, "solver": solver, "function": function, "dim": dim, "instance": instance}
+                row |= {"noise": noise, "regret": regret, "crash": crash, "ms": round(ms, 3)}
+                row |= {"date": str(datetime.date.today())}
+                with options.out.open("a") as out:
+                    out.write(json.dumps(row) + "\n")
+
+
+def table(options: argparse.Namespace) -> None:
+    """Geometric means a cell, Auto over the best peer of the cell, and over each peer in all of its cells."""
+    rows = [json.loads(line) for path in sorted(options.out.parent.glob(options.out.name)) for line in path.open()]
+    cells: dict[tuple, dict[str, dict]] = {}
+    crashes: dict[str, int] = {}
+    cost: dict[tuple, list[float]] = {}
+    for row in rows:
+        crashes[row["solver"]] = crashes.get(row["solver"], 0) + bool(row["crash"])
+        for multiple, regret in row["regret"].items():
+            cell = cells.setdefault((row["dim"], int(multiple), row["noise"]), {})
+            cell.setdefault(row["solver"], {})[row["function"], row["instance"]] = regret
+            cost.setdefault((row["dim"], int(multiple), row["noise"], row["solver"]), []).append(row["ms"])
+    names = [n for n in SOLVERS if n != OURS and any(n in c for c in cells.values())]
+    rng = np.random.default_rng(0)
+
+    def log(cell, name, keys, floor):
+        return np.log(np.maximum([cell[name][k] for k in keys], floor))
+
+    def interval(difference, keys):
+        by = [np.mean([v for v, k in zip(difference, keys, strict=True) if k[0] == f]) for f in {k[0] for k in keys}]
+        return np.exp(np.quantile(rng.choice(by, (4000, len(by))).mean(axis=1), [0.025, 0.975]))
+
+    first, last = min(r["date"] for r in rows), max(r["date"] for r in rows)
+    print(f"Runs of {first} to {last}, Python {platform.python_version()}, {platform.machine()}, one BLAS thread\n")
+    for floor in (1e-4, 1e-8):
+        ratios: dict[float, list[float]] = {}
+        against: dict[str, list[float]] = {}
+        virtual: list[float] = []
+        no_corner: list[float] = []
+        print(f"Nothing counted below {floor:g}:\n")
+        print(f"| d | evaluations | noise | runs | Auto | CPU ms | Auto / best peer | virtual best | {' | '.join(names)} |")
+        print("|---" * (8 + len(names)) + "|")
+        for (dim, multiple, noise), cell in sorted(cells.items()):
+            if OURS not in cell:
+                continue
+            means, shown = {}, []
+            for name in names:
+                keys = sorted(set(cell.get(name, {})) & set(cell[OURS]))
+                if not keys:
+                    shown.append("")
+                    continue
+                theirs, ours = log(cell, name, keys, floor), log(cell, OURS, keys, floor)
+                means[name] = float((ours - theirs).mean())
+                against.setdefault(name, []).append(means[name])
+                mark = "" if len(keys) == len(cell[OURS]) else f" ({len(keys)})"
+                shown.append(f"{np.exp(theirs.mean()):.2g}{mark}")
+            best = max(means, key=means.get)
+            keys = sorted(set(cell[best]) & set(cell[OURS]))
+            difference = log(cell, OURS, keys, floor) - log(cell, best, keys, floor)
+            low, high = interval(difference, keys)
+            complete = [n for n in names if set(keys) <= set(cell.get(n, {}))]
+            of_all = np.min([log(cell, n, keys, floor) for n in complete], axis=0).mean()
+            ratios.setdefault(noise, []).append(means[best])
+            virtual.append(float(log(cell, OURS, keys, floor).mean() - of_all))
+            if noise:
+                rest = [k for k in keys if k[0] != 5]
+                lead = {n: (log(cell, OURS, rest, floor) - log(cell, n, rest, floor)).mean() for n in complete}
+                no_corner.append(max(lead.values()))
+            ours = np.exp(log(cell, OURS, sorted(cell[OURS]), floor).mean())
+            ms = np.mean(cost[dim, multiple, noise, OURS])
+            row = [dim, f"{multiple} d", f"{noise:g}", len(cell[OURS]), f"{ours:.2g}", f"{ms:.1f}"]
+            row += [f"{np.exp(means[best]):.2f} [{low:.2f}, {high:.2f}] ({best})", f"{np.exp(of_all):.2g}", *shown]
+            print(f"| {' | '.join(map(str, row))} |")
+        print()
+        for noise, logs in sorted(ratios.items()):
+            text = f"noise {noise:g}: Auto / best peer of each cell, geometric mean {np.exp(np.mean(logs)):.2f}"
+            print(f"{text}, worst cell {np.exp(max(logs)):.2f}.")
+        if no_corner:
+            print(f"noise without f5: {np.exp(np.mean(no_corner)):.2f}, worst cell {np.exp(max(no_corner)):.2f}.")
+        print(f"Auto / virtual best of the peers: {np.exp(np.mean(virtual)):.2f}.")
+        print("Auto / a peer, over the cells it has: " + ", ".join(
+            f"{n} {np.exp(np.mean(v)):.2f}" for n, v in against.items()) + ".\n")  # fmt: skip
+    print("Crashed runs: " + (", ".join(f"{n} {c}" for n, c in crashes.items() if c) or "none") + ".")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--solvers", nargs="+", default=[n for n in SOLVERS if n != "NGOpt"], choices=list(SOLVERS))
     parser.add_argument("--dims", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--multiples", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--noises", type=float, nargs="+", default=[0.0, 0.1])
-    parser.add_argument("--instances", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--only", nargs="*", default=list(PEERS))
+    parser.add_argument("--instances", type=int, nargs="+", default=[11, 12])
+    parser.add_argument("--out", type=Path, default=Path("out/bbob.jsonl"))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(f"{datetime.date.today()}, Python {platform.python_version()}, {platform.machine()}, one BLAS thread\n")
-    print(f"| d | evaluations | noise | metaloop Auto | CPU ms | Auto / best peer | {' | '.join(options.only)} |")
-    print("|---" * (6 + len(options.only)) + "|")
-    rng, logs = np.random.default_rng(0), []
-    for dim, multiple, noise in itertools.product(options.dims, options.multiples, options.noises):
-        ours, _, ms = measured(auto, dim, multiple * dim, noise, options.instances)
-        theirs = {n: measured(PEERS[n], dim, multiple * dim, noise, options.instances) for n in options.only}
-        means = {n: float(np.exp(np.log(r).mean())) for n, (r, _, _) in theirs.items()}
-        best = min(means, key=means.get)
-        difference = (np.log(ours) - np.log(theirs[best][0])).mean(axis=1)
-        low, high = np.quantile(rng.choice(difference, (4000, 24)).mean(axis=1), [0.025, 0.975])
-        logs.append(difference.mean())
-        cells = [f"{means[n]:.4f}" + (f" ({c} crashed)" if c else "") for n, (_, c, _) in theirs.items()]
-        ratio = f"{np.exp(logs[-1]):.2f} [{np.exp(low):.2f}, {np.exp(high):.2f}] ({best})"
-        row = [dim, f"{multiple} d", f"{noise:g}", f"{np.exp(np.log(ours).mean()):.4f}", f"{ms:.1f}", ratio, *cells]
-        print(f"| {' | '.join(map(str, row))} |", flush=True)
-    print(
-        f"\nGeometric mean of Auto / best peer of the cell: {np.exp(np.mean(logs)):.2f}; worst {np.exp(max(logs)):.2f}."
-    )
+    {"run": run, "table": table}[options.what](options)
 
 
 if __name__ == "__main__":
