@@ -233,7 +233,8 @@ def table(options: argparse.Namespace) -> None:
         virtual: list[float] = []
         no_corner: list[float] = []
         print(f"Nothing counted below {floor:g}:\n")
-        print(f"| d | evaluations | noise | runs | Auto | CPU ms | Auto / best peer | virtual best | {' | '.join(names)} |")
+        head = "d | evaluations | noise | runs | Auto | CPU ms | Auto / best peer | virtual best"
+        print(f"| {head} | {' | '.join(names)} |")
         print("|---" * (8 + len(names)) + "|")
         for (dim, multiple, noise), cell in sorted(cells.items()):
             if OURS not in cell:

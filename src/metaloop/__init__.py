@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RandomSearch,
         Sobol,
         SuccessiveHalving,
+        SurrogateCMAES,
         TrustRegion,
     )
     from metaloop.optimizers.ask_tell import AskTell
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from metaloop.recipe import configure, space_of, tunable
     from metaloop.run.minimize import maximize, minimize
     from metaloop.selection.auto import Auto
+    from metaloop.selection.portfolio import Portfolio
     from metaloop.selection.tune import tune
     from metaloop.space import Categorical, Choice, Float, Int, Space
     from metaloop.study import Result, Study, Trial
@@ -51,6 +53,7 @@ _HOME = {
     "maximize": "run.minimize",
     "minimize": "run.minimize",
     "Observation": "optimizers.protocol",
+    "Portfolio": "selection.portfolio",
     "RandomSearch": "optimizers.random",
     "Result": "study",
     "RunError": "errors",
@@ -60,6 +63,7 @@ _HOME = {
     "StoreError": "errors",
     "Study": "study",
     "SuccessiveHalving": "optimizers.successive_halving",
+    "SurrogateCMAES": "optimizers.surrogate_cmaes",
     "TPE": "optimizers.tpe",
     "Trial": "study",
     "TrustRegion": "optimizers.trust_region",
@@ -71,8 +75,8 @@ _ROOMS = ("landscape", "optimizers", "selection", "space", "study", "testing")
 __all__ = [  # noqa: RUF022 - grouped as a reader meets them
     "Space", "Float", "Int", "Categorical", "Choice",
     "minimize", "maximize", "Study", "Result", "Trial", "AskTell",
-    "Auto", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "Hyperband", "LBFGS",
-    "RandomSearch", "Sobol", "SuccessiveHalving", "TPE", "TrustRegion",
+    "Auto", "Portfolio", "CMAES", "DifferentialEvolution", "GaussianProcess", "GridSearch", "Hyperband", "LBFGS",
+    "RandomSearch", "Sobol", "SuccessiveHalving", "SurrogateCMAES", "TPE", "TrustRegion",
     "tune", "tunable", "space_of", "configure",
     "Observation", "Decision", "InputError", "RunError", "StoreError",
     "landscape", "optimizers", "space", "study", "testing",

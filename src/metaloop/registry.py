@@ -23,6 +23,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
         "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",
+        "SurrogateCMAES": "metaloop.optimizers.surrogate_cmaes:SurrogateCMAES",
         "TPE": "metaloop.optimizers.tpe:TPE",
         "TrustRegion": "metaloop.optimizers.trust_region:TrustRegion",
     },

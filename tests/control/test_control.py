@@ -11,11 +11,13 @@ from scipy import stats
 from metaloop import InputError
 from metaloop.control import (
     Account,
+    Credit,
     Evidence,
     Halving,
     Price,
     RentOrBuy,
     RisingBandit,
+    Shares,
     Trace,
     forecast,
     hindsight,
@@ -246,6 +248,60 @@ def test_halving_spends_its_rounds_evenly():
     assert sorted(counts) == [10] * 4 + [30] * 2 + [70] * 2
 
 
+@given(st.lists(st.floats(0.1, 10), min_size=2, max_size=5), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_shares_hold_at_every_moment(weights, block):
+    counts, recipe = np.zeros(len(weights)), Shares(tuple(weights), block)
+    state = recipe.init(len(weights))
+    due = np.array(weights) / sum(weights)
+    for k in range(1, 101):
+        arm = recipe.decide(state, 100)
+        counts[arm] += 1
+        state = recipe.observe(state, arm, 0.0)
+        assert np.abs(counts - k * due).max() <= block * len(weights)
+
+
+def race(recipe, gains, pulls):
+    """Arms that share what they find: a pull raises the best score of all by its arm's gain of the moment."""
+    state, counts, score = recipe.init(len(gains(0))), np.zeros(len(gains(0)), dtype=int), 0.0
+    for k in range(pulls):
+        arm = recipe.decide(state, pulls)
+        counts[arm] += 1
+        score += gains(k)[arm]
+        state = recipe.observe(state, arm, score)
+    return counts
+
+
+def test_credit_goes_to_who_gains_and_follows_a_change():
+    recipe = Credit(floor=0.1)
+    steady = race(recipe, lambda k: (1.0, 0.0, 0.1), 200)
+    assert steady[0] > 130
+    assert steady[1:].min() >= 5  # nobody is given up
+    changed = race(recipe, lambda k: (1.0, 0.0) if k < 100 else (0.0, 1.0), 300)
+    assert changed[1] > 150
+
+
+def test_credit_without_gain_keeps_the_weights():
+    counts = race(Credit((3.0, 1.0)), lambda k: (0.0, 0.0), 100)
+    assert counts.tolist() == [75, 25]
+    state = Credit().init(3)
+    for arm in range(3):
+        state = Credit().observe(state, arm, -math.inf)  # three failures
+    assert Credit().shares(state, 10) == pytest.approx(np.full(3, 1 / 3))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(-1e6, 1e6)), max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_credit_shares_sum_to_one_and_respect_the_floor(pulls):
+    recipe = Credit(floor=0.3)
+    state = recipe.init(3)
+    for arm, score in pulls:
+        state = recipe.observe(state, arm, score)
+    shares = recipe.shares(state, 100)
+    assert shares.sum() == pytest.approx(1)
+    assert shares.min() >= 0.1 - 1e-12
+
+
 # --- the bench ---------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +357,10 @@ def test_a_policy_is_held_against_hindsight():
         (lambda: Halving(factor=1), "factor was 1"),
         (lambda: RisingBandit(window=0), "window was 0"),
         (lambda: RisingBandit().init(0), "arms was 0"),
+        (lambda: Credit(hope=0), "hope was 0"),
+        (lambda: Shares((1.0, -1.0)), "weights was"),
+        (lambda: Shares((1.0, 1.0)).init(3), "3 numbers"),
+        (lambda: Shares(block=0), "block was 0"),
         (lambda: Trace(np.ones(3), np.ones(3)), "costs was"),
         (lambda: Trace(np.ones((2, 3)), np.ones(2)), "prices was"),
         (lambda: Trace(np.ones((2, 3)), np.ones(3), start=3), "start was 3"),

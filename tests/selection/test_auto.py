@@ -31,36 +31,72 @@ def test_conformance(budget):
     check_optimizer(ml.Auto(budget=budget))
 
 
-def test_exact_values_of_real_parameters_go_to_the_trust_region():
+def test_exact_values_of_real_parameters():
     auto, state, values = play(REAL, bowl, 60)
-    assert list(state.members) == ["region", "model"]
+    assert list(state.members) == ["region", "model", "population"]
     assert state.noisy is False
     assert values.min() < 1e-8
-    chosen = [d.chosen for d in auto.decisions(state)]
-    assert "a trust region starts" in chosen[0]
-    assert "observations are taken as exact" in chosen[1]
+    decisions = auto.decisions(state)
+    assert "a trust region and a Gaussian process start" in decisions[0].chosen
+    assert "observations are taken as exact" in decisions[1].chosen
+    assert "CMA-ES" in decisions[2].chosen
+    assert decisions[2].trial == 18
 
 
-def test_after_the_models_share_evolution_has_a_quarter_of_the_turns():
-    auto, state, _ = play(Space.from_bounds([(0.0, 1.0)]), lambda r: float(np.sin(30 * r[0]) + r[0]), 200)
-    assert set(state.members) == {"region", "evolution"}
-    assert any("CMA-ES" in d.chosen for d in auto.decisions(state))
-    turns = []
-    for _ in range(64):
-        turns.append(auto._whose_turn(state))
-        state.turn += 1
-    assert turns.count("evolution") == 16
+def test_in_the_beginning_the_trust_region_has_three_turns_of_four():
+    auto, state, _ = play(REAL, bowl, 17)
+    askers = auto.askers(state)
+    assert len(askers) == 17
+    assert askers.count("Gaussian process") == 4
+
+
+def test_a_long_run_ends_without_a_model():
+    auto, state, _ = play(Space.from_bounds([(0.0, 1.0)]), lambda r: float(np.sin(30 * r[0]) + r[0]), 540)
+    assert list(state.members) == ["region", "population"]
+    late = auto.askers(state)[500:]
+    assert set(late) == {"trust region", "CMA-ES with a surrogate"}
+    assert [d.chosen for d in auto.decisions(state)][-1] == "the Gaussian process ends"
+
+
+def test_exact_values_are_not_paid_for_twice():
+    _, state, _ = play(REAL, bowl, 120)
+    assert len(np.unique(state.archive.rows, axis=0)) == 119  # one repetition shows that there is no noise
 
 
 def test_noise_is_noticed_and_three_optimizers_take_turns():
     rng = np.random.default_rng(0)
-    auto, state, _ = play(REAL, lambda r: bowl(r) + 0.1 * rng.standard_normal(), 40)
+    auto, state, _ = play(REAL, lambda r: bowl(r) + 0.1 * rng.standard_normal(), 60)
     assert state.noisy is True
-    assert set(state.members) == {"region", "model", "evolution"}
-    assert {auto._whose_turn(state) for state.turn in range(3)} == {"region", "model", "evolution"}
+    assert list(state.members) == ["model", "region", "evolution"]
+    turns = [name for name in auto.askers(state)[-30:] if name]
+    assert all(turns.count(name) >= 9 for name in set(turns))
+    assert len(set(turns)) == 3
     # every one of them knows every point
     told = {len(state.members[name].archive) for name in ("region", "model")}
-    assert told == {40}
+    assert told == {60}
+
+
+def test_under_noise_the_point_believed_best_is_evaluated_again():
+    rng = np.random.default_rng(0)
+    auto, state, _ = play(REAL, lambda r: bowl(r) + 5 * rng.standard_normal(), 100, auto=ml.Auto(budget=100))
+    unasked = [k for k, name in enumerate(auto.askers(state)) if not name]
+    assert 6 <= len(unasked) <= 10  # one every twelve trials
+    rows = state.archive.rows
+    assert all((rows[:k] == rows[k]).all(axis=1).any() for k in unasked)
+
+
+def test_points_told_from_outside_and_many_at_once():
+    auto, rng = ml.Auto(budget=200), np.random.default_rng(0)
+    state = auto.init(REAL, 0)
+    rows = REAL.sample(rng, 30)
+    state = auto.tell(state, rows, [bowl(r) for r in rows])
+    for _ in range(4):
+        rows, state = auto.ask(state, 16)
+        assert len(rows) == 16
+        state = auto.tell(state, rows, [bowl(r) for r in rows])
+    assert state.noisy is False
+    assert len(auto.askers(state)) == 94
+    assert state.archive.merit().min() < 1e-2
 
 
 def test_categories_are_left_to_the_gaussian_process():

@@ -11,11 +11,12 @@ from metaloop.control.forecast import Forecast, forecast
 from metaloop.control.price import Price
 from metaloop.control.regret import Replay, Trace, hindsight, replay
 from metaloop.control.rent_or_buy import RentOrBuy, RentState
-from metaloop.control.schedulers import Halving, RisingBandit, SchedulerState
+from metaloop.control.schedulers import Credit, Halving, RisingBandit, Scheduler, SchedulerState, Shares
 
 __all__ = [
     "Account",
     "AccountState",
+    "Credit",
     "Evidence",
     "Forecast",
     "Halving",
@@ -24,7 +25,9 @@ __all__ = [
     "RentState",
     "Replay",
     "RisingBandit",
+    "Scheduler",
     "SchedulerState",
+    "Shares",
     "Trace",
     "forecast",
     "hindsight",

@@ -1,13 +1,17 @@
 """Who gets the next share of a budget? Schedulers over several methods of which only one is wanted in the end.
 
 Sources: Karnin, Koren & Somekh 2013 (sequential halving); Li, Jiang, Gao, Shao, Zhang & Cui, AAAI 2020, and Metelli et
-al., ICML 2022 (rising bandits: rewards that grow with use, at a falling rate).
+al., ICML 2022 (rising bandits: rewards that grow with use, at a falling rate); Waldspurger & Weihl, 1995 (stride
+scheduling: shares in proportion to weights, at every moment); Fialho, Da Costa, Schoenauer & Sebag, AMAI 2010 (credit
+for what an operator has lately brought).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -165,3 +169,156 @@ class RisingBandit:
     def observe(self, state: SchedulerState, arm: int, score: float, cost: float = 1.0) -> SchedulerState:
         """One pull: the arm's score after it, and what it cost."""
         return _observe(state, arm, score, cost)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Turns in proportion to weights, whatever the scores.
+
+    Args:
+        weights: one an arm, each greater than 0; None for equal ones.
+        block: pulls in a row that a turn has, at least 1.
+
+    Raises:
+        InputError: a setting out of range.
+    """
+
+    weights: tuple[float, ...] | None = None
+    block: int = 1
+
+    def __post_init__(self) -> None:
+        _check_turns(self.weights, self.block)
+
+    def init(self, arms: int) -> SchedulerState:
+        """Nothing pulled.
+
+        Raises:
+            InputError: another number of arms than of weights.
+        """
+        return _fresh(arms, self.weights)
+
+    def decide(self, state: SchedulerState, budget: float) -> int:
+        """The arm to pull next; `budget` is not read."""
+        return _turn(state, _given(self.weights, state.arms), self.block)
+
+    def observe(self, state: SchedulerState, arm: int, score: float, cost: float = 1.0) -> SchedulerState:
+        """One pull: the arm's score after it, and what it cost."""
+        return _observe(state, arm, score, cost)
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Turns in proportion to what each arm has lately brought, for arms that share what they find.
+
+    Only what raises the best score of all arms counts. An arm's rate is the mean of that over its latest pulls, older
+    ones forgotten; to every rate a little is added that could still come from anybody: a share of all that was gained,
+    spread over the budget that is left. So the one that climbs has the turns while it climbs, and when all have come to
+    rest the weights hold again.
+
+    Args:
+        weights: of the arms, when none has brought anything, each greater than 0; None for equal ones.
+        memory: pulls of an arm after which what it brought counts 1 / e, at least 1.
+        hope: share of the gain so far that may still come from any arm, in (0, 1].
+        floor: share of the turns that are given by weight alone, in (0, 1].
+        block: pulls in a row that a turn has, at least 1.
+
+    Raises:
+        InputError: a setting out of range.
+    """
+
+    weights: tuple[float, ...] | None = None
+    memory: float = tunable(10.0, Float(2.0, 50.0, log=True))
+    hope: float = tunable(0.01, Float(1e-4, 1.0, log=True))
+    floor: float = tunable(0.2, Float(0.05, 0.8))
+    block: int = 1
+
+    def __post_init__(self) -> None:
+        _check_turns(self.weights, self.block)
+        require("memory", self.memory, lambda v: 1 <= v < math.inf, "at least 1")
+        require("hope", self.hope, lambda v: 0 < v <= 1, "a number in (0, 1]")
+        require("floor", self.floor, lambda v: 0 < v <= 1, "a number in (0, 1]")
+
+    def init(self, arms: int) -> SchedulerState:
+        """Nothing pulled.
+
+        Raises:
+            InputError: another number of arms than of weights.
+        """
+        return _fresh(arms, self.weights)
+
+    def shares(self, state: SchedulerState, budget: float) -> Array:
+        """The share of the next turns that each arm should have, shape (arms,); they sum to 1."""
+        given = _given(self.weights, state.arms)
+        weights: Array = given / given.sum()
+        left = max(1.0, budget - float(state.cost.sum()))
+        best = np.maximum.accumulate(np.where(np.isfinite(state.score), state.score, -np.inf))
+        first = int(np.argmax(np.isfinite(best))) if len(best) and np.isfinite(best[-1]) else len(best)
+        if first + 1 >= len(best):
+            return weights
+        gain = np.zeros(len(best))
+        gain[first + 1 :] = np.diff(best[first:])
+        early = min(first + _EARLY, (first + len(best)) // 2)
+        rate = np.full(state.arms, self.hope * (best[-1] - best[early]) / left)
+        for arm in range(state.arms):
+            mine = gain[state.pulled == arm][-int(5 * self.memory) :]
+            if len(mine):
+                fade = np.exp(-np.arange(len(mine))[::-1] / self.memory)
+                rate[arm] += float(mine @ fade / fade.sum())
+        earned = weights * rate
+        total = float(earned.sum())
+        return np.asarray(self.floor * weights + (1 - self.floor) * (earned / total if total > 0 else weights))
+
+    def decide(self, state: SchedulerState, budget: float) -> int:
+        """The arm to pull next, when `budget` is what may be spent in all."""
+        if self.block > 1 and len(state.pulled) % self.block:
+            return int(state.pulled[-1])
+        # An arm's turns of late against its share: a debt, which old turns do not count in.
+        age = np.arange(len(state.pulled))[::-1] / (4.0 * self.memory * self.block)
+        late = np.bincount(state.pulled, np.exp(-age), state.arms)
+        return int(np.argmax(self.shares(state, budget) * (late.sum() + 1.0) - late))
+
+    def observe(self, state: SchedulerState, arm: int, score: float, cost: float = 1.0) -> SchedulerState:
+        """One pull: the arm's score after it, and what it cost."""
+        return _observe(state, arm, score, cost)
+
+
+_EARLY = 10  # pulls after which what is gained counts as gained by search
+
+
+class Scheduler(Protocol):
+    """Who is next? What this module's classes have in common."""
+
+    def init(self, arms: int) -> SchedulerState:
+        """Nothing pulled."""
+        ...
+
+    def decide(self, state: SchedulerState, budget: float) -> int:
+        """The arm to pull next, when `budget` is what may be spent in all."""
+        ...
+
+    def observe(self, state: SchedulerState, arm: int, score: float, cost: float = 1.0) -> SchedulerState:
+        """One pull: the arm's score after it, and what it cost."""
+        ...
+
+
+def _check_turns(weights: Sequence[float] | None, block: int) -> None:
+    require("block", block, lambda v: v >= 1 and v == int(v), "a whole number of at least 1")
+    if weights is not None and not all(0 < w < math.inf for w in weights):
+        raise refuse("weights", weights, "finite numbers greater than 0, one an arm, or None")
+
+
+def _fresh(arms: int, weights: Sequence[float] | None) -> SchedulerState:
+    if weights is not None and len(weights) != arms:
+        raise refuse("weights", weights, f"{arms} numbers, one an arm")
+    return SchedulerState.fresh(arms)
+
+
+def _given(weights: Sequence[float] | None, arms: int) -> Array:
+    return np.ones(arms) if weights is None else np.array(weights, dtype=float)
+
+
+def _turn(state: SchedulerState, weights: Array, block: int) -> int:
+    """Whoever has had least for its weight; a turn that has begun goes on."""
+    if block > 1 and len(state.pulled) % block:
+        return int(state.pulled[-1])
+    return int(np.argmin((np.bincount(state.pulled, minlength=state.arms) + block) / weights))

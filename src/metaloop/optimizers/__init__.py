@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from metaloop.optimizers.random import RandomSearch
     from metaloop.optimizers.sobol import Sobol
     from metaloop.optimizers.successive_halving import Hyperband, SuccessiveHalving
+    from metaloop.optimizers.surrogate_cmaes import SurrogateCMAES
     from metaloop.optimizers.tpe import TPE
     from metaloop.optimizers.trust_region import TrustRegion
 
@@ -29,6 +30,7 @@ __all__ = [
     "RandomSearch",
     "Sobol",
     "SuccessiveHalving",
+    "SurrogateCMAES",
     "TrustRegion",
 ]
 

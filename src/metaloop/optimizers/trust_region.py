@@ -142,10 +142,26 @@ class TrustRegion:
         waiting = {int(r) for r in s.plan[s.plan[:, 1] == _START, 0]}
         under_way = under_way[[int(r) not in waiting for r in under_way]]
         if len(settled) and (s.turn % 2 == 0 or s.noisy):
-            return int(settled[np.argmin(s.value[settled])])
+            return int(settled[np.argmin(s.value[settled])]) if s.noisy else self._best(s, settled)
         if len(under_way):
             return int(under_way[0])
         return self._add_run(s)
+
+    def _best(self, s: TrustRegionState, settled: npt.NDArray[np.intp]) -> int:
+        """The best settled run; a new one at the best point of all, where others found that far from every run."""
+        points, values = _points(s)
+        best = int(np.argmin(values))
+        if values[best] >= np.nanmin(s.value):
+            return int(settled[np.argmin(s.value[settled])])
+        reach = 4.0 * np.sort(((points - points[best]) ** 2).sum(axis=1))[: s.space.dim + 2][-1]
+        radius = float(np.clip(math.sqrt(reach), _SETTLED_RADIUS, self.radius))
+        return self._append_run(s, points[best], float(values[best]), radius, LIVE)
+
+    def _append_run(self, s: TrustRegionState, center: Array, value: float, radius: float, phase: float) -> int:
+        s.center, s.value = np.concatenate([s.center, center[None]]), np.append(s.value, value)
+        s.radius, s.phase = np.append(s.radius, radius), np.append(s.phase, phase)
+        s.look = np.append(s.look, False)
+        return len(s.phase) - 1
 
     def _add_run(self, s: TrustRegionState) -> int:
         """A run from where little is known and what is near ranks well (inverse-distance mean, less distance)."""
@@ -161,10 +177,7 @@ class TrustRegion:
             gap = np.sqrt(squares.min(axis=1))
             merit = (weights @ rank) / weights.sum(axis=1) - 2.0 * gap / max(float(gap.max()), 1e-12)
         start = starts[int(np.argmin(merit))]
-        s.center, s.value = np.concatenate([s.center, start[None]]), np.append(s.value, np.nan)
-        s.radius, s.phase = np.append(s.radius, self.radius), np.append(s.phase, NEW)
-        s.look = np.append(s.look, False)
-        return len(s.phase) - 1
+        return self._append_run(s, start, math.nan, self.radius, NEW)
 
     def _begin(self, s: TrustRegionState, run: int) -> tuple[Array, tuple[float, ...]] | None:
         """The start of a run: its center, or the best of what is known near it."""

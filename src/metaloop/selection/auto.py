@@ -1,16 +1,16 @@
 """Auto: an optimizer that chooses among optimizers, from what the problem is and what the run shows.
 
-The rules, in order; each one that fires is a `Decision`:
+Those in use share one archive and take turns (`portfolio`). Rules say which are in use and how turns are shared; each
+one that fires is a `Decision`:
 
 1. *Few enough configurations*: every one of them is tried.
 2. *Is it noisy?* The first point that succeeds is evaluated twice. Equal values: exact. Different values: noisy.
-3. *Real parameters (or ordered ones of many values), exact*: a quadratic-model trust region, which every fourth time
-   makes way for a Gaussian process that looks elsewhere.
-4. *The same, with noise*: a Gaussian process, which averages, the trust region and CMA-ES, in turn.
+3. *Real parameters (or ordered ones of many values), exact*: a quadratic-model trust region and a Gaussian process
+   begin; CMA-ES with a surrogate joins, and turns go to whoever has lately gained.
+4. *The same, with noise*: a Gaussian process, which averages, the trust region and CMA-ES, in turn. Now and then the
+   point that the model believes best is evaluated again, so that a lucky draw is found out.
 5. *Categories, conditions, or parameters of few values*: a Gaussian process, which starts from evenly spread points.
-6. *When the model's cost no longer pays* (it grows with the trials): CMA-ES from the best point takes its turns.
-
-All optimizers in use are told every point, whoever asked it.
+6. *When the model's cost no longer pays* (it grows with the trials), it leaves; where it was alone, CMA-ES takes over.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from metaloop.control.schedulers import Credit, Scheduler, Shares
 from metaloop.errors import refuse, require
 from metaloop.optimizers.archive import Archive
 from metaloop.optimizers.cmaes import CMAES
@@ -29,12 +30,35 @@ from metaloop.optimizers.gaussian_process import GaussianProcess
 from metaloop.optimizers.grid import GridSearch
 from metaloop.optimizers.protocol import PENDING, AnyOptimizer, Decision, Told, check_tell
 from metaloop.optimizers.state import state
+from metaloop.optimizers.surrogate_cmaes import SurrogateCMAES
 from metaloop.optimizers.trust_region import TrustRegion
+from metaloop.selection.portfolio import NOBODY, Portfolio, PortfolioState, nobody
 from metaloop.space import Array, Space
 
-_BLOCK = 8  # consecutive turns of CMA-ES, about a generation
 _MANY = 12  # values of a parameter from which it is treated as real
 _REPEAT_FROM = 20  # trials; below this a repetition costs more than it tells
+_CREDIT_FROM = 6  # trials a parameter from which gains tell who is better
+_MODEL_UNTIL = 500  # trials that a Gaussian process is kept for
+_AGAIN = 12  # trials between repetitions of the best point under noise, at least
+
+# who is in use in each phase of a run, and how turns are shared
+_PHASES: dict[str, tuple[tuple[str, ...], Scheduler]] = {
+    "grid": (("grid",), Shares()),
+    "mixed": (("model",), Shares()),
+    "mixed, late": (("evolution",), Shares()),
+    "mixed, noisy, late": (("model", "evolution"), Shares()),
+    "fine": (("region", "model"), Shares((3.0, 1.0))),
+    "fine, soon": (("region", "model", "population"), Credit(hope=1e-4)),
+    "fine, late": (("region", "population"), Credit((1.0, 4.0), hope=1e-4, floor=0.8)),
+    "fine, noisy": (("model", "region", "evolution"), Shares()),
+}
+_TITLES = {
+    "grid": "grid",
+    "model": "Gaussian process",
+    "region": "trust region",
+    "population": "CMA-ES with a surrogate",
+    "evolution": "CMA-ES",
+}
 
 
 @state
@@ -52,18 +76,39 @@ class DecisionRecord:
 @state
 @dataclass
 class AutoState:
-    """One archive, the states of the optimizers in use, and the log."""
+    """The portfolio in use, and how it came about.
+
+    Attributes:
+        phase: one of `_PHASES`.
+        team: the state of its portfolio.
+        past: who asked the points told before this phase.
+        noisy: whether equal points gave different values; None until known.
+        repeated: the point evaluated twice to find out.
+        again: trials told when a point was last repeated under noise.
+        start, spread: where CMA-ES began; () for the center.
+    """
 
     space: Space
     seed: int
-    archive: Archive
-    members: dict[str, Any]
-    turn: int
+    phase: str
+    team: PortfolioState
+    past: list[str]
     noisy: bool | None
     repeated: Array | None
+    again: int
     start: tuple[float, ...]
     spread: float
     log: list[Any]
+
+    @property
+    def archive(self) -> Archive:
+        """Every point told."""
+        return self.team.archive
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The states of those in use, by name."""
+        return dict(zip(_PHASES[self.phase][0], self.team.members, strict=True))
 
 
 @dataclass(frozen=True)
@@ -85,57 +130,47 @@ class Auto:
 
     def init(self, space: Space, seed: int) -> AutoState:
         """A fresh state: the first decision reads only the space and the budget."""
-        s = AutoState(space, seed, Archive.empty(space.dim), {}, 0, None, None, (), 0.0, [])
         budget = "an unknown number of" if self.budget is None else str(self.budget)
         seen = f"{_kinds(space)}, {budget} trials"
         size = _size(space, self.budget)
-        if size is not None:
-            s.members["grid"] = GridSearch(shuffle=True).init(space, seed)
+        phase = "grid" if size is not None else "fine" if _fine(space) else "mixed"
+        s = AutoState(space, seed, phase, nobody(space), [], None, None, 0, (), 0.0, [])
+        self._enter(s, phase)
+        if phase == "grid":
             rule = f"the space has only {size} configurations"
             _log(s, seen, rule, "every one of them is tried", "the best there is, with certainty if it is not noisy")
-            return s
-        until = self._model_until(space)
-        if _fine(space):
-            self._join(s, "region", seed)
+        elif phase == "fine":
             rule = "a local quadratic model makes the most of a trial where all parameters are fine and ordered"
-            chosen = f"a trust region starts; up to {until} trials a Gaussian process has every fourth turn"
-            _log(s, seen, rule, chosen, "fast descent, and a look elsewhere")
+            chosen = "a trust region and a Gaussian process start; who gains more has more of the turns"
+            _log(s, seen, rule, chosen, "fast descent, and a look elsewhere when it ends")
         else:
-            rule = f"a surrogate makes the most of up to {until} trials"
+            rule = f"a surrogate makes the most of up to {_MODEL_UNTIL} trials"
             _log(s, seen, rule, "a Gaussian process starts, from evenly spread points", "most improvement a trial")
-        self._join(s, "model", seed)
         return s
 
     def ask(self, state: AutoState, n: int) -> tuple[Array, AutoState]:
-        """At most n points, all from the optimizer whose turn it is."""
-        repeat = self._repeat(state)
+        """At most n points, from those whose turn it is."""
+        repeat = self._repeat(state) if n else None
         if repeat is not None:
-            state.repeated = repeat
-            rest, state = self.ask(state, n - 1) if n > 1 else (np.empty((0, state.space.dim)), state)
-            points = np.concatenate([repeat[None], rest])
             state.archive.pend(repeat[None])
-            return points, state
-        name = self._whose_turn(state)
-        points, state.members[name] = self._member(state, name).ask(state.members[name], n)
-        for other, held in state.members.items():
-            if other != name and len(points):
-                pending = [PENDING] * len(points)
-                state.members[other] = self._member(state, other).tell(held, points, pending)
-        state.archive.pend(points)
-        state.turn += len(points)
-        return points, state
+            rest, state = self.ask(state, n - 1)
+            return np.concatenate([repeat[None], rest]), state
+        rows, state.team = self._portfolio(state).ask(state.team, n)
+        return rows, state
 
     def tell(self, state: AutoState, points: Array, told: Sequence[Told] | Array) -> AutoState:
         """File what came back, tell every optimizer in use, and see whether a rule fires."""
         rows, seen = check_tell(state.space, points, told)
-        state.archive.add(rows, seen)
-        for name, held in state.members.items():
-            state.members[name] = self._member(state, name).tell(held, rows, seen)
+        state.team = self._portfolio(state).tell(state.team, rows, seen)
         if state.repeated is not None and state.noisy is None:
             self._judge_noise(state)
-        if "evolution" not in state.members and "model" in state.members:
-            self._consider_evolution(state)
+        self._judge_phase(state)
         return state
+
+    def askers(self, state: AutoState) -> tuple[str, ...]:
+        """Who asked each told point, in the order told, shape (n,); "" where nobody did."""
+        names = (*(_TITLES[name] for name in _PHASES[state.phase][0]), "")
+        return (*state.past, *(names[i] for i in state.team.asker[len(state.past) :]))
 
     def decisions(self, state: AutoState) -> tuple[Decision, ...]:
         """The decisions so far, with what they brought."""
@@ -156,38 +191,64 @@ class Auto:
             out.append(Decision(record.trial, record.seen, record.rule, record.chosen, record.expected, happened))
         return tuple(out)
 
-    # --- the rules ---------------------------------------------------------------------------------------------
+    # --- those in use ------------------------------------------------------------------------------------------
 
-    def _member(self, s: AutoState, name: str) -> AnyOptimizer:
+    def _recipe(self, s: AutoState, name: str) -> AnyOptimizer:
         if name == "grid":
             return GridSearch(shuffle=True)
         if name == "model":
             return GaussianProcess()
         if name == "region":
-            return TrustRegion()
-        return CMAES(mean=s.start, sigma0=s.spread) if s.start else CMAES()
+            return TrustRegion(noisy=s.noisy)
+        kind = CMAES if name == "evolution" else SurrogateCMAES
+        return kind(mean=s.start, sigma0=s.spread) if s.start else kind()
 
-    def _join(self, s: AutoState, name: str, seed: int) -> None:
-        """An optimizer more; what is known it is told."""
-        member = self._member(s, name)
-        held = member.init(s.space, seed)
-        if len(s.archive):
-            held = member.tell(held, s.archive.rows, s.archive.observations())
-        if len(s.archive.pending):
-            held = member.tell(held, s.archive.pending, [PENDING] * len(s.archive.pending))
-        s.members[name] = held
+    def _portfolio(self, s: AutoState) -> Portfolio:
+        names, schedule = _PHASES[s.phase]
+        exact = s.noisy is False and s.phase.startswith("fine")
+        return Portfolio([self._recipe(s, name) for name in names], schedule, exact, self.budget)
 
-    def _model_until(self, space: Space) -> int:
-        """Trials after which the model makes way: 20 d + 100 at most 500 among real and ordered parameters."""
-        return min(500, 20 * space.dim + 100) if _plain(space) else 500
+    def _enter(self, s: AutoState, phase: str) -> None:
+        """A phase begins: who stays keeps its state, who joins is told what is known."""
+        names, kept, archive = _PHASES[s.phase][0], dict(s.members) if s.team.members else {}, s.archive
+        s.past = list(self.askers(s)) if kept else []
+        out, owners = s.team.out, [names[i] for i in s.team.out_of]
+        s.phase = phase
+        members, held = _PHASES[phase][0], []
+        for name in members:
+            if name not in kept:
+                recipe = self._recipe(s, name)
+                kept[name] = recipe.init(s.space, s.seed + list(_TITLES).index(name))
+                if len(archive):
+                    kept[name] = recipe.tell(kept[name], archive.rows, archive.observations())
+                if len(archive.pending):
+                    kept[name] = recipe.tell(kept[name], archive.pending, [PENDING] * len(archive.pending))
+            held.append(kept[name])
+        s.team = self._portfolio(s).around(s.space, held, archive)
+        s.team.out = out
+        s.team.out_of = np.array([members.index(o) if o in members else NOBODY for o in owners], dtype=np.int64)
+
+    # --- the rules ---------------------------------------------------------------------------------------------
 
     def _repeat(self, s: AutoState) -> Array | None:
-        """The point to evaluate a second time, when it is time to."""
-        planned = self.budget is None or self.budget >= _REPEAT_FROM
-        if not planned or s.repeated is not None or "model" not in s.members:
+        """The point to evaluate another time, when it is time to."""
+        n = len(s.archive)
+        if s.phase == "grid" or (self.budget is not None and self.budget < _REPEAT_FROM):
             return None
-        succeeded = np.flatnonzero(~np.isnan(s.archive.values))
-        return s.archive.rows[succeeded[0]].copy() if len(succeeded) else None
+        if s.repeated is None:
+            succeeded = np.flatnonzero(~np.isnan(s.archive.values))
+            if not len(succeeded):
+                return None
+            s.repeated = s.archive.rows[succeeded[0]].copy()
+            return s.repeated
+        model = s.members.get("model")
+        every = max(_AGAIN, (self.budget or 0) // 25)
+        if not s.noisy or model is None or n - s.again < every:
+            return None
+        s.again = n
+        mean, _ = GaussianProcess().posterior(model, s.archive.rows)
+        usable = ~np.isnan(s.archive.values) & (s.archive.violations == 0)
+        return np.asarray(s.archive.rows[int(np.argmin(np.where(usable, mean, np.inf)))].copy())
 
     def _judge_noise(self, s: AutoState) -> None:
         assert s.repeated is not None
@@ -200,8 +261,8 @@ class Auto:
             seen = f"the first point gave two values that differ by {np.ptp(values):.4g}"
             rule = "equal points that differ mean noise"
             _log(s, seen, rule, "the best is judged by a model's mean, not by a lucky draw", "an unbiased best value")
-            if _fine(s.space):
-                self._join(s, "evolution", s.seed + 1)
+            if s.phase.startswith("fine"):
+                self._enter(s, "fine, noisy")
                 rule = "a model averages, a region descends, a population explores"
                 chosen = "a Gaussian process, the trust region and CMA-ES take turns"
                 _log(s, "values are noisy", rule, chosen, "none of them is misled alone")
@@ -209,41 +270,41 @@ class Auto:
             seen, rule = "the first point gave the same value twice", "equal points that agree mean no noise"
             _log(s, seen, rule, "observations are taken as exact", "no trials spent on repetition")
 
-    def _consider_evolution(self, s: AutoState) -> None:
-        n, until = len(s.archive), self._model_until(s.space)
-        if n < until or np.isnan(s.archive.values).all():
+    def _judge_phase(self, s: AutoState) -> None:
+        """Enough trials to compare; enough for a population; too many for a model."""
+        n, d = len(s.archive), s.space.dim
+        if s.phase == "fine" and not s.noisy and n >= _CREDIT_FROM * d:
+            self._enter(s, "fine, soon")
+            rule = "what each has gained now tells who is better here"
+            chosen = "CMA-ES, whose generations a quadratic model thins, joins; who gains more has more of the turns"
+            _log(s, f"{n} trials are told", rule, chosen, "turns for those that use them")
+        if n < _MODEL_UNTIL or not (s.phase == "fine, soon" or s.start or self._aim(s)):
             return
+        seen = f"{n} trials are told, and a model's cost grows with them"
+        if s.phase == "fine, soon":
+            self._enter(s, "fine, late")
+            rule = "at this number a population does as well, at a fraction of the cost"
+            _log(s, seen, rule, "the Gaussian process ends", "more trials in the same time")
+        elif s.phase == "mixed" and s.noisy:
+            self._enter(s, "mixed, noisy, late")
+            rule = "under noise a model averages and a population explores"
+            _log(s, seen, rule, "CMA-ES starts at the best point and takes turns with the model", "a wider search")
+        elif s.phase == "mixed":
+            self._enter(s, "mixed, late")
+            rule = "near an optimum a covariance adapts faster than a global model, at a fraction of the cost"
+            _log(s, seen, rule, "CMA-ES takes over from the best point", "convergence, restarts if it is trapped")
+
+    def _aim(self, s: AutoState) -> bool:
+        """Where a population is to begin: the best point, as wide as the best points lie apart; False if none."""
         merit = np.where(np.isnan(s.archive.merit()), np.inf, s.archive.merit())
+        if not np.isfinite(merit).any():
+            return False
         order = np.argsort(merit, kind="stable")
         rows = np.where(np.isnan(s.archive.rows), 0.5, s.archive.rows)
-        best = rows[order[0]]
-        near = rows[order[: 2 * s.space.dim]]
+        best, near = rows[order[0]], rows[order[: 2 * s.space.dim]]
         s.start = tuple(best.tolist())
         s.spread = float(np.clip(np.sqrt(((near - best) ** 2).mean()), 0.05 if s.noisy else 0.001, 0.25))
-        seen = f"{n} trials are told and the model has used its share ({until})"
-        if s.noisy:
-            chosen = "CMA-ES starts at the best point and takes turns with the model"
-            rule = "under noise a model averages and a population explores"
-        elif "region" in s.members:
-            chosen = "the model ends; CMA-ES, from the best point, has every fourth generation of turns"
-            rule = "a covariance adapts to valleys and restarts, where a local model is trapped"
-        else:
-            chosen = "CMA-ES takes over from the best point"
-            rule = "near an optimum a covariance adapts faster than a global model, at a fraction of the cost"
-        _log(s, seen, rule, chosen, "convergence to high precision, restarts if it is trapped")
-        s.members["evolution"] = self._member(s, "evolution").init(s.space, s.seed + 1)
-        if not s.noisy:
-            del s.members["model"]
-
-    def _whose_turn(self, s: AutoState) -> str:
-        if "region" not in s.members:
-            names = list(s.members)
-            return names[0] if len(names) == 1 else ("model" if s.turn % 2 else "evolution")
-        if s.noisy:
-            return ("model", "region", "evolution")[s.turn % 3]
-        if "model" in s.members:
-            return "model" if s.turn % 4 == 3 else "region"
-        return "evolution" if s.turn // _BLOCK % 4 == 3 else "region"
+        return True
 
 
 def _log(s: AutoState, seen: str, rule: str, chosen: str, expected: str) -> None:
