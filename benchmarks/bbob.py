@@ -45,21 +45,22 @@ class Spent(Exception):
 
 
 class Recorder:
-    """One problem on the unit cube: it counts, adds the noise, and remembers what was seen and what was true."""
+    """One problem on the unit cube: it counts, adds the noise, and remembers what was seen and what was true.
 
-    def __init__(self, function: int, dim: int, instance: int, budget: int, noise: float) -> None:
-        import ioh
+    Args:
+        loss: of a point, shape (dim,), above the least there is.
+        dim: coordinates.
+        typical: the loss of a median random point.
+        budget: evaluations.
+        noise: its standard deviation, as a share of `typical`.
+        seed: of the noise.
+        levels: of each coordinate, None where it is continuous; a set of them where they have no order.
+    """
 
-        self.problem = ioh.get_problem(function, instance, dim, ioh.ProblemClass.BBOB)
-        optimum, rng = np.array(self.problem.optimum.x), np.random.default_rng([function, dim, instance])
-        self.width, self.left, self.dim = 10 * SHARE, budget, dim
-        self.low = np.clip(optimum - rng.uniform(0.05, 0.95, dim) * self.width, -5, 5 - self.width)
-        self.typical = float(np.median([self.loss(u) for u in np.random.default_rng(0).random((512, dim))]))
-        self.noise, self.rng = noise * self.typical, np.random.default_rng([function, dim, instance, 1])
+    def __init__(self, loss, dim, typical, budget, noise, seed, levels=None) -> None:
+        self.loss, self.dim, self.typical, self.left, self.noise = loss, dim, typical, budget, noise * typical
+        self.rng, self.levels = np.random.default_rng(seed), levels or [None] * dim
         self.points, self.seen = [], []
-
-    def loss(self, u):
-        return self.problem(self.low + self.width * np.clip(u, 0, 1)) - self.problem.optimum.y
 
     def __call__(self, u):
         if len(self.seen) >= self.left:
@@ -72,13 +73,43 @@ class Recorder:
         return float(self.loss(u) / self.typical)
 
 
+def bbob(function: int, dim: int, instance: int, budget: int, noise: float) -> Recorder:
+    """A BBOB function in a box placed at random around its optimum."""
+    import ioh
+
+    problem = ioh.get_problem(function, instance, dim, ioh.ProblemClass.BBOB)
+    optimum, rng = np.array(problem.optimum.x), np.random.default_rng([function, dim, instance])
+    width = 10 * SHARE
+    low = np.clip(optimum - rng.uniform(0.05, 0.95, dim) * width, -5, 5 - width)
+
+    def loss(u):
+        return problem(low + width * np.clip(u, 0, 1)) - problem.optimum.y
+
+    typical = float(np.median([loss(u) for u in np.random.default_rng(0).random((512, dim))]))
+    return Recorder(loss, dim, typical, budget, noise, [function, dim, instance, 1])
+
+
 def metaloop(optimizer):
+    """One of ours by its class's name, over the problem's own kinds of parameter; None for the default."""
+
     def solver(f, seed):
         import metaloop as ml
 
+        def parameter(levels):
+            if levels is None:
+                return ml.Float(0.0, 1.0)
+            return ml.Categorical(sorted(levels)) if isinstance(levels, set) else ml.Int(0, levels - 1)
+
+        count = np.array([1 if n is None else len(n) if isinstance(n, set) else n for n in f.levels])
+        middle = np.array([0.0 if n is None else 0.5 for n in f.levels])
+
+        def unit(config):
+            return (np.array([config[f"x{j}"] for j in range(f.dim)]) + middle) / count
+
+        space = ml.Space(**{f"x{j}": parameter(n) for j, n in enumerate(f.levels)})
         recipe = None if optimizer is None else getattr(ml.optimizers, optimizer)()
-        result = ml.minimize(f, [(0.0, 1.0)] * f.dim, budget=f.left, seed=seed, progress=False, optimizer=recipe)
-        return result.x
+        result = ml.minimize(lambda c: f(unit(c)), space, budget=f.left, seed=seed, progress=False, optimizer=recipe)
+        return unit(result.config)
 
     return solver
 
@@ -156,8 +187,10 @@ def random_search(f, seed):
 
 
 OURS = "metaloop Auto"
-SOLVERS = {
-    OURS: metaloop(None),
+MEMBERS = {
+    f"metaloop {n}": metaloop(n) for n in ("TrustRegion", "GaussianProcess", "SurrogateCMAES", "CMAES", "TPE", "LBFGS")
+}
+PEERS = {
     "COBYLA": scipy_minimize("COBYLA", rhobeg=0.2),
     "L-BFGS-B": scipy_minimize("L-BFGS-B"),
     "Py-BOBYQA": bobyqa,
@@ -169,21 +202,35 @@ SOLVERS = {
     "NGOpt": ngopt,
     "random": random_search,
 }
-READS_BUDGET = (OURS, "NGOpt")
+SOLVERS = {OURS: metaloop(None), **MEMBERS, **PEERS}
+READS_BUDGET = (OURS, *MEMBERS, "NGOpt")  # a member recommends by a model of all that was told by then
 
 
 def run(options: argparse.Namespace) -> None:
-    """What the file lacks, a line a run: the regrets at every budget."""
+    """The BBOB problems asked for."""
+    problems = [
+        (f, d, i, lambda *a, f=f, d=d, i=i: bbob(f, d, i, *a))
+        for d, i, f in itertools.product(options.dims, options.instances, range(1, 25))
+    ]
+    measure(options, problems)
+
+
+def measure(options: argparse.Namespace, problems: list) -> None:
+    """What the file lacks, a line a run: the regrets at every budget.
+
+    Args:
+        options: solvers, multiples, noises and out.
+        problems: (name, dim, instance, how it is made for a budget and a noise).
+    """
     options.out.parent.mkdir(parents=True, exist_ok=True)
     done = {json.loads(line)["key"] for line in options.out.open()} if options.out.exists() else set()
-    for solver, dim, noise in itertools.product(options.solvers, options.dims, options.noises):
-        aware = solver in READS_BUDGET
-        for multiples in [[m] for m in options.multiples] if aware else [options.multiples]:
-            for instance, function in itertools.product(options.instances, range(1, 25)):
+    for solver, noise in itertools.product(options.solvers, options.noises):
+        for function, dim, instance, make in problems:
+            for multiples in [[m] for m in options.multiples] if solver in READS_BUDGET else [options.multiples]:
                 key = f"{solver}|{function}|{dim}|{instance}|{noise:g}|{max(multiples)}"
                 if key in done:
                     continue
-                f, x, crash = Recorder(function, dim, instance, max(multiples) * dim, noise), None, ""
+                f, x, crash = make(max(multiples) * dim, noise), None, ""
                 begun = time.process_time()
                 try:
                     x = SOLVERS[solver](f, instance)
@@ -215,7 +262,7 @@ def table(options: argparse.Namespace) -> None:
             cell = cells.setdefault((row["dim"], int(multiple), row["noise"]), {})
             cell.setdefault(row["solver"], {})[row["function"], row["instance"]] = regret
             cost.setdefault((row["dim"], int(multiple), row["noise"], row["solver"]), []).append(row["ms"])
-    names = [n for n in SOLVERS if n != OURS and any(n in c for c in cells.values())]
+    names = [n for n in PEERS if any(n in c for c in cells.values())]
     rng = np.random.default_rng(0)
 
     def log(cell, name, keys, floor):
@@ -282,7 +329,9 @@ def table(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("run", "table"))
-    parser.add_argument("--solvers", nargs="+", default=[n for n in SOLVERS if n != "NGOpt"], choices=list(SOLVERS))
+    parser.add_argument(
+        "--solvers", nargs="+", default=[OURS, *(n for n in PEERS if n != "NGOpt")], choices=list(SOLVERS)
+    )
     parser.add_argument("--dims", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--multiples", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--noises", type=float, nargs="+", default=[0.0, 0.1])

@@ -2,10 +2,10 @@
 
     python benchmarks/suggest_time.py [--peer-python /path/to/python] [--quick]
 
-History: random points on a fixed, rotated, ill-conditioned quadratic. Then one suggestion and one answer at a time, at
-n = 45 ... 55 and 190 ... 210 points. What is counted: process time, one BLAS thread, of both calls, the first
-fit to the history and all refits included. Imports and one warm-up are not. Every sampler runs in a child process of
-this run; the peer's interpreter may be another one (`--peer-python`), since GPSampler needs torch.
+History: random points on a fixed, rotated, ill-conditioned quadratic, up to ten before the window. Then one suggestion
+and one answer at a time. What is counted: process time, one BLAS thread, of both calls and all refits while n goes
+through the window. Imports and what comes before the window are not. Every sampler runs in a child process of this run;
+the peer's interpreter may be another one (`--peer-python`), since GPSampler needs torch.
 """
 
 # ruff: noqa: E402 - the number of threads is read when numpy is imported
@@ -31,7 +31,8 @@ import numpy as np
 
 OURS = "metaloop GaussianProcess"
 PEERS = ("Optuna GPSampler(deterministic_objective=True)", "Optuna GPSampler()", "Optuna TPESampler()")
-WINDOWS = ((45, 55), (190, 210))
+WINDOWS = ((45, 55), (190, 210), (480, 520))
+BEFORE = 10  # suggestions that are not counted, in which a sampler comes to its steady state
 
 
 def problem(dim: int, seed: int, n: int) -> tuple[Callable[[Any], float], Any]:
