@@ -245,6 +245,8 @@ def measure(options: argparse.Namespace, problems: list) -> None:
                 regret = {m: 1.0 if u is None else f.regret(u) for m, u in at.items()}
                 row = {"key": key, "solver": solver, "function": function, "dim": dim, "instance": instance}
                 row |= {"noise": noise, "regret": regret, "crash": crash, "ms": round(ms, 3)}
+                if x is not None and f.seen:
+                    row["observed"] = f.regret(f.points[int(np.argmin(f.seen))])
                 row |= {"date": str(datetime.date.today())}
                 with options.out.open("a") as out:
                     out.write(json.dumps(row) + "\n")
