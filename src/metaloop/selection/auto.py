@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,9 @@ from metaloop.optimizers.protocol import PENDING, AnyOptimizer, Decision, Told, 
 from metaloop.optimizers.state import state
 from metaloop.optimizers.surrogate_cmaes import SurrogateCMAES
 from metaloop.optimizers.trust_region import TrustRegion
+from metaloop.recipe import tunable
 from metaloop.selection.portfolio import NOBODY, Portfolio, PortfolioState, nobody
-from metaloop.space import Array, Space
+from metaloop.space import Array, Float, Space
 
 _MANY = 12  # values of a parameter from which it is treated as real
 _REPEAT_FROM = 20  # trials; below this a repetition costs more than it tells
@@ -41,16 +42,15 @@ _CREDIT_FROM = 6  # trials a parameter from which gains tell who is better
 _MODEL_UNTIL = 500  # trials that a Gaussian process is kept for
 _AGAIN = 12  # trials between repetitions of the best point under noise, at least
 
-# who is in use in each phase of a run, and how turns are shared
-_PHASES: dict[str, tuple[tuple[str, ...], Scheduler]] = {
-    "grid": (("grid",), Shares()),
-    "mixed": (("model",), Shares()),
-    "mixed, late": (("evolution",), Shares()),
-    "mixed, noisy, late": (("model", "evolution"), Shares()),
-    "fine": (("region", "model"), Shares((3.0, 1.0))),
-    "fine, soon": (("region", "model", "population"), Credit(hope=1e-4)),
-    "fine, late": (("region", "population"), Credit((1.0, 4.0), hope=1e-4, floor=0.8)),
-    "fine, noisy": (("model", "region", "evolution"), Shares()),
+_PHASES: dict[str, tuple[str, ...]] = {  # who is in use in each phase of a run
+    "grid": ("grid",),
+    "mixed": ("model",),
+    "mixed, late": ("evolution",),
+    "mixed, noisy, late": ("model", "evolution"),
+    "fine": ("region", "model"),
+    "fine, soon": ("region", "model", "population"),
+    "fine, late": ("region", "population"),
+    "fine, noisy": ("model", "region", "evolution"),
 }
 _TITLES = {
     "grid": "grid",
@@ -108,7 +108,7 @@ class AutoState:
     @property
     def members(self) -> dict[str, Any]:
         """The states of those in use, by name."""
-        return dict(zip(_PHASES[self.phase][0], self.team.members, strict=True))
+        return dict(zip(_PHASES[self.phase], self.team.members, strict=True))
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,23 @@ class Auto:
 
     Args:
         budget: number of trials planned; filled in by `minimize`, None where unknown.
+        model: the Gaussian process.
+        lead: turns of the trust region for each of the model, at the beginning of an exact run.
+        credit: how turns are shared once gains can be compared.
 
     Raises:
-        InputError: a budget below 1.
+        InputError: a budget below 1, or a lead that is not greater than 0.
     """
 
     budget: int | None = None
+    model: GaussianProcess = field(default_factory=GaussianProcess)
+    lead: float = tunable(3.0, Float(0.3, 10.0, log=True))
+    credit: Credit = field(default_factory=lambda: Credit(hope=1e-4))
 
     def __post_init__(self) -> None:
         if self.budget is not None:
             require("budget", self.budget, lambda v: v >= 1, "at least 1, or None")
+        require("lead", self.lead, lambda v: 0 < v < math.inf, "a finite number greater than 0")
 
     def init(self, space: Space, seed: int) -> AutoState:
         """A fresh state: the first decision reads only the space and the budget."""
@@ -169,7 +176,7 @@ class Auto:
 
     def askers(self, state: AutoState) -> tuple[str, ...]:
         """Who asked each told point, in the order told, shape (n,); "" where nobody did."""
-        names = (*(_TITLES[name] for name in _PHASES[state.phase][0]), "")
+        names = (*(_TITLES[name] for name in _PHASES[state.phase]), "")
         return (*state.past, *(names[i] for i in state.team.asker[len(state.past) :]))
 
     def decisions(self, state: AutoState) -> tuple[Decision, ...]:
@@ -197,24 +204,34 @@ class Auto:
         if name == "grid":
             return GridSearch(shuffle=True)
         if name == "model":
-            return GaussianProcess()
+            return self.model
         if name == "region":
             return TrustRegion(noisy=s.noisy)
         kind = CMAES if name == "evolution" else SurrogateCMAES
         return kind(mean=s.start, sigma0=s.spread) if s.start else kind()
 
     def _portfolio(self, s: AutoState) -> Portfolio:
-        names, schedule = _PHASES[s.phase]
         exact = s.noisy is False and s.phase.startswith("fine")
-        return Portfolio([self._recipe(s, name) for name in names], schedule, exact, self.budget)
+        members = [self._recipe(s, name) for name in _PHASES[s.phase]]
+        return Portfolio(members, self._schedule(s.phase), exact, self.budget)
+
+    def _schedule(self, phase: str) -> Scheduler:
+        """How turns are shared."""
+        if phase == "fine":
+            return Shares((self.lead, 1.0))
+        if phase == "fine, soon":
+            return self.credit
+        if phase == "fine, late":  # a population needs whole generations to show what it brings
+            return replace(self.credit, weights=(1.0, 4.0), floor=max(self.credit.floor, 0.8))
+        return Shares()
 
     def _enter(self, s: AutoState, phase: str) -> None:
         """A phase begins: who stays keeps its state, who joins is told what is known."""
-        names, kept, archive = _PHASES[s.phase][0], dict(s.members) if s.team.members else {}, s.archive
+        names, kept, archive = _PHASES[s.phase], dict(s.members) if s.team.members else {}, s.archive
         s.past = list(self.askers(s)) if kept else []
         out, owners = s.team.out, [names[i] for i in s.team.out_of]
         s.phase = phase
-        members, held = _PHASES[phase][0], []
+        members, held = _PHASES[phase], []
         for name in members:
             if name not in kept:
                 recipe = self._recipe(s, name)
@@ -246,7 +263,7 @@ class Auto:
         if not s.noisy or model is None or n - s.again < every:
             return None
         s.again = n
-        mean, _ = GaussianProcess().posterior(model, s.archive.rows)
+        mean, _ = self.model.posterior(model, s.archive.rows)
         usable = ~np.isnan(s.archive.values) & (s.archive.violations == 0)
         return np.asarray(s.archive.rows[int(np.argmin(np.where(usable, mean, np.inf)))].copy())
 
