@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test faults deps bench peers clean
+.PHONY: run test faults deps bench bench-selection peers clean
 
 run: $(VENV)/.run
 	$(BIN)/python examples/model_selection.py --out out
@@ -30,20 +30,38 @@ bench: $(VENV)/.test peers
 	$(BIN)/python benchmarks/tpe_quality.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/optimizers.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/workers.py --peer-python .venv-peers/bin/python
-	.venv-peers/bin/python benchmarks/bbob.py
 	$(BIN)/python benchmarks/scf.py
 	$(BIN)/python benchmarks/switching.py
 	$(BIN)/python benchmarks/regret.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/mcmc.py
 
+# Auto beside single solvers, the peers' and our own: the runs take a day of CPU time; what is done is kept in out/.
+bench-selection: $(VENV)/.test peers
+	.venv-peers/bin/python benchmarks/bbob.py run --dims 2 5 20 --multiples 5 20 100 --out out/bbob/runs.jsonl
+	.venv-peers/bin/python benchmarks/bbob.py run --dims 40 --multiples 5 20 --out out/bbob/runs.jsonl
+	.venv-nevergrad/bin/python benchmarks/bbob.py run --solvers NGOpt --dims 2 5 20 --multiples 5 20 --out out/bbob/ngopt.jsonl
+	.venv-peers/bin/python benchmarks/noise.py run --out out/bbob/noise.jsonl
+	.venv-peers/bin/python benchmarks/bbob.py table --out 'out/bbob/*.jsonl'
+	.venv-peers/bin/python benchmarks/noise.py table --out 'out/bbob/*.jsonl'
+	$(BIN)/python benchmarks/selection.py run --family tuning --out out/bbob/tuning.jsonl
+	$(BIN)/python benchmarks/selection.py run --family control --out out/bbob/control.jsonl
+	.venv-peers/bin/python benchmarks/selection.py run --family bbob --out out/bbob/members.jsonl
+	$(BIN)/python benchmarks/selection.py table --out 'out/bbob/*.jsonl'
+	$(BIN)/python benchmarks/tune_defaults.py
+
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).
-peers: .venv-peers/.ready
+peers: .venv-peers/.ready .venv-nevergrad/.ready
 
 .venv-peers/.ready: constraints/torch.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0
 	.venv-peers/bin/python -m pip install -q --disable-pip-version-check -r constraints/torch.txt
+	touch $@
+
+.venv-nevergrad/.ready: constraints/nevergrad.txt
+	$(PYTHON) -m venv .venv-nevergrad
+	.venv-nevergrad/bin/python -m pip install -q --disable-pip-version-check -r constraints/nevergrad.txt
 	touch $@
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -57,4 +75,4 @@ $(VENV)/.test: $(VENV)/.run
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers out dist
+	rm -rf $(VENV) .venv-peers .venv-nevergrad out dist

@@ -1,6 +1,8 @@
 """How much of what a perfect choice among our own optimizers would gain does Auto gain?
 
-    python benchmarks/selection.py run --family tuning [--out FILE]     (bbob: benchmarks/bbob.py run --solvers ...)
+    python benchmarks/selection.py run --family tuning [--out out/bbob/tuning.jsonl]
+    python benchmarks/selection.py run --family control [--out out/bbob/control.jsonl]
+    .venv-peers/bin/python benchmarks/selection.py run --family bbob [--out FILE]        (ioh, the functions, is there)
     python benchmarks/selection.py table --out 'FILES'
 
 Three families: BBOB; real tuning tables; simulated engineering and control tasks (benchmarks/families.py). On none of
@@ -30,7 +32,13 @@ CELLS = {"tuning": ((5, 20), (0.0,)), "control": ((5, 20, 100), (0.0, 0.1))}  # 
 
 
 def run(options: argparse.Namespace) -> None:
-    """Every member and Auto on a family's problems."""
+    """Every member and Auto on a family's problems; on BBOB the members, Auto's runs are benchmarks/bbob.py's."""
+    if options.family == "bbob":
+        options.solvers = [s for s in options.solvers if s in bbob.MEMBERS]
+        options.dims, options.noises, options.instances = [2, 5], [0.0, 0.1], [11, 12]
+        for options.multiples in ([5], [20], [100]):
+            bbob.run(options)
+        return
     import families
 
     problems = []
@@ -109,7 +117,7 @@ def table(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("run", "table"))
-    parser.add_argument("--family", choices=tuple(CELLS), default="tuning")
+    parser.add_argument("--family", choices=("bbob", *CELLS), default="tuning")
     parser.add_argument("--solvers", nargs="+", default=[bbob.OURS, *bbob.MEMBERS, "random"])
     parser.add_argument("--instances", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=Path("out/selection.jsonl"))
