@@ -2,10 +2,12 @@
 
     .venv-peers/bin/python benchmarks/bbob.py run [--solvers NAME ...] [--dims 5 20] [--multiples 5 20] [--noises 0 0.1]
         [--instances 11 12] [--out FILE]
-    .venv-peers/bin/python benchmarks/bbob.py table [--out FILE]
+    python benchmarks/bbob.py table [--out 'FILES']
+    python benchmarks/bbob.py figure [--out 'FILES'] [--figure FILE]
 
 Runs in the peers' environment (`make peers`), which has ioh, the functions; NGOpt, which needs an older numpy, in
-another (constraints/nevergrad.txt). `run` appends to the file what it does not hold yet, `table` reads it.
+another (constraints/nevergrad.txt). `run` appends to the file what it does not hold yet; `table` and `figure` read
+files.
 
 Every problem is a box of 60 % of BBOB's width, placed at random around the optimum, so that the center carries little
 information (f5, whose optimum is a corner, keeps it on the rim). Regret is that of the recommended point, free of
@@ -27,6 +29,7 @@ import argparse
 import datetime
 import itertools
 import json
+import math
 import platform
 import sys
 import time
@@ -252,9 +255,52 @@ def measure(options: argparse.Namespace, problems: list) -> None:
                     out.write(json.dumps(row) + "\n")
 
 
+def load(out: Path) -> list[dict]:
+    """The rows of all files that a pattern names, of runs on BBOB."""
+    rows = [json.loads(line) for path in sorted(out.parent.glob(out.name)) for line in path.open()]
+    return [r for r in rows if isinstance(r["function"], int)]
+
+
+def figure(options: argparse.Namespace) -> None:
+    """Which optimizer when: every peer over Auto in every cell, as a map."""
+    from metaloop.report.figures import save
+    from metaloop.report.maps import Cell, heat_map
+
+    cells: dict[tuple, dict] = {}
+    for row in load(options.out):
+        for multiple, regret in row["regret"].items():
+            cell = cells.setdefault((row["noise"], row["dim"], int(multiple)), {})
+            cell.setdefault(row["solver"], {})[row["function"], row["instance"]] = math.log10(max(regret, 1e-4))
+    cells = {k: c for k, c in sorted(cells.items()) if OURS in c}
+    names = [n for n in reversed(PEERS) if any(n in c for c in cells.values())]
+    columns = sorted({k[1:] for k in cells})
+    panels = {}
+    for noise in sorted({k[0] for k in cells}):
+        grid = {}
+        for at in columns:
+            cell = cells.get((noise, *at), {})
+            for name in names:
+                keys = set(cell.get(name, {})) & set(cell.get(OURS, {}))
+                if keys:
+                    grid[name, at] = float(np.mean([cell[name][k] - cell[OURS][k] for k in keys]))
+        panels[f"noise: {100 * noise:.0f} % of the median" if noise else "no noise"] = [
+            [
+                Cell(-grid[n, c], f"{10 ** grid[n, c]:.2g}", grid[n, c] == min(grid.get((m, c), 9.0) for m in names))
+                if (n, c) in grid
+                else Cell(0.0, "")
+                for c in columns
+            ]
+            for n in names
+        ]
+    drawn = heat_map(panels, rows=names, columns=[f"{d}\n{m} d" for d, m in columns], bound=math.log10(8),
+                     sides=("Auto has less regret", "the peer has less"), framed="best peer",
+                     x_label="dimension d, and evaluations", y_label="")  # fmt: skip
+    save(drawn, options.figure)
+
+
 def table(options: argparse.Namespace) -> None:
     """Geometric means a cell, Auto over the best peer of the cell, and over each peer in all of its cells."""
-    rows = [json.loads(line) for path in sorted(options.out.parent.glob(options.out.name)) for line in path.open()]
+    rows = load(options.out)
     cells: dict[tuple, dict[str, dict]] = {}
     crashes: dict[str, int] = {}
     cost: dict[tuple, list[float]] = {}
@@ -330,7 +376,7 @@ def table(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("what", choices=("run", "table", "figure"))
     parser.add_argument(
         "--solvers", nargs="+", default=[OURS, *(n for n in PEERS if n != "NGOpt")], choices=list(SOLVERS)
     )
@@ -339,9 +385,10 @@ def main() -> None:
     parser.add_argument("--noises", type=float, nargs="+", default=[0.0, 0.1])
     parser.add_argument("--instances", type=int, nargs="+", default=[11, 12])
     parser.add_argument("--out", type=Path, default=Path("out/bbob.jsonl"))
+    parser.add_argument("--figure", type=Path, default=Path("out/which.svg"))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    {"run": run, "table": table}[options.what](options)
+    {"run": run, "table": table, "figure": figure}[options.what](options)
 
 
 if __name__ == "__main__":

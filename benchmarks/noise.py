@@ -12,7 +12,6 @@ distribution.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import warnings
 from pathlib import Path
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
 
 def table(options: argparse.Namespace) -> None:
     """Per cell, geometric means, and ratios with intervals over functions."""
-    rows = [json.loads(line) for path in sorted(options.out.parent.glob(options.out.name)) for line in path.open()]
+    rows = bbob.load(options.out)
     data: dict[tuple, dict[tuple, float]] = {}
     for row in rows:
         for multiple, regret in row["regret"].items():
