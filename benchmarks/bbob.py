@@ -283,7 +283,7 @@ def figure(options: argparse.Namespace) -> None:
                 keys = set(cell.get(name, {})) & set(cell.get(OURS, {}))
                 if keys:
                     grid[name, at] = float(np.mean([cell[name][k] - cell[OURS][k] for k in keys]))
-        panels[f"noise: {100 * noise:.0f} % of the median" if noise else "no noise"] = [
+        panels["The peer's regret over Auto's, " + (f"{100 * noise:.0f} % noise" if noise else "no noise")] = [
             [
                 Cell(-grid[n, c], f"{10 ** grid[n, c]:.2g}", grid[n, c] == min(grid.get((m, c), 9.0) for m in names))
                 if (n, c) in grid
@@ -292,9 +292,9 @@ def figure(options: argparse.Namespace) -> None:
             ]
             for n in names
         ]
-    drawn = heat_map(panels, rows=names, columns=[f"{d}\n{m} d" for d, m in columns], bound=math.log10(8),
+    drawn = heat_map(panels, rows=names, columns=[f"{d}, {m}d" for d, m in columns], bound=math.log10(8),
                      sides=("Auto has less regret", "the peer has less"), framed="best peer",
-                     x_label="dimension d, and evaluations", y_label="")  # fmt: skip
+                     x_label="dimension d, evaluations", y_label="")  # fmt: skip
     save(drawn, options.figure)
 
 
