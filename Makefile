@@ -48,6 +48,7 @@ bench-selection: $(VENV)/.test peers
 	$(BIN)/python benchmarks/selection.py run --family control --out out/bbob/control.jsonl
 	.venv-peers/bin/python benchmarks/selection.py run --family bbob --out out/bbob/members.jsonl
 	$(BIN)/python benchmarks/selection.py table --out 'out/bbob/*.jsonl'
+	$(BIN)/python benchmarks/schedulers.py
 	$(BIN)/python benchmarks/tune_defaults.py
 
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).
