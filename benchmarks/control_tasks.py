@@ -236,7 +236,7 @@ def inventory(rng: np.random.Generator) -> tuple[Ranges, Loss]:
         return cost / days
 
     reach = 12 * mean
-    return [(0, reach), (-mean, reach), (-mean, reach), (1, reach), (1, reach), (1, reach)], loss
+    return [(-2 * mean, reach)] + [(-3 * mean, reach)] * 2 + [(1, reach, "log")] * 3, loss
 
 
 def truss(rng: np.random.Generator) -> tuple[Ranges, Loss]:
@@ -266,7 +266,7 @@ def truss(rng: np.random.Generator) -> tuple[Ranges, Loss]:
         over = [math.log(max(float(np.abs(v).max()) / most, 1.0)) for v, most in ((stress, 172.4e6), (moved, 0.0508))]
         return float(2768.0 * (area @ length)) / 1e3 + 15.0 * sum(over)
 
-    return [(0.6, 300, "log")] * 10, loss
+    return [(0.6, 1500, "log")] * 10, loss
 
 
 def array(rng: np.random.Generator) -> tuple[Ranges, Loss]:
@@ -276,7 +276,7 @@ def array(rng: np.random.Generator) -> tuple[Ranges, Loss]:
     above -40, and 20 dB a unit of beam too wide. A maximum of many lobes: kinks and many local optima.
     """
     feed = rng.uniform(0.6, 1.0, 10)
-    steer, beam = rng.uniform(0.0, 0.5), rng.uniform(0.11, 0.14)
+    steer, beam = rng.uniform(0.0, 0.5), rng.uniform(0.09, 0.12)
     sines = np.linspace(-1, 1, 241) - steer
     outside, edge = sines[np.abs(sines) > beam] * 2 * np.pi, 2 * np.pi * beam / 2
     first = rng.uniform(0.2, 0.35)
@@ -287,7 +287,7 @@ def array(rng: np.random.Generator) -> tuple[Ranges, Loss]:
         half = abs(float(feed @ np.cos(x * edge))) / feed.sum()
         return 40.0 + 20.0 * math.log10(max(lobes.max(), 1e-4)) + 20.0 * max(half - 0.5, 0.0)
 
-    return [(0.3, 1.1)] * 9, loss
+    return [(0.15, 1.1)] * 9, loss
 
 
 def epidemic(rng: np.random.Generator) -> tuple[Ranges, Loss]:
@@ -301,7 +301,7 @@ def epidemic(rng: np.random.Generator) -> tuple[Ranges, Loss]:
     season = np.cos(2 * np.pi * (t - rng.uniform(0, 365)) / 365)
     base = rng.uniform(2.0, 3.2) / 6.0 * (1 + rng.uniform(0.1, 0.25) * season)  # infections a day
     vaccine, beds = rng.uniform(200, 260), rng.uniform(0.004, 0.012)
-    sigma, gamma, price = 1 / rng.uniform(3, 5), 1 / 6.0, rng.uniform(0.05, 0.12)
+    sigma, gamma, price = 1 / rng.uniform(3, 5), 1 / 6.0, rng.uniform(0.1, 0.25)
     jabs = np.where(t > vaccine, 0.012, 0.0).tolist()
 
     def loss(p):
@@ -309,14 +309,14 @@ def epidemic(rng: np.random.Generator) -> tuple[Ranges, Loss]:
         for start, length, strength in zip(p[:3], p[3:6], p[6:], strict=True):
             ramp = np.clip(np.minimum(t - start, start + length - t) / 7.0, 0, 1)  # a week to close, a week to open
             shut = shut + (1.0 - shut) * strength * ramp
-        s, e, i, ill = 0.9995, 3e-4, 2e-4, 0.0
+        s, e, i, ill = 0.9999, 5e-5, 5e-5, 0.0
         for rate, jab in zip((base * (1 - shut)).tolist(), jabs, strict=True):
             new = min(rate * s * i, 0.9 * s)
             s, e, i = s - new - jab * s, e + new - sigma * e, i + sigma * e - gamma * i
-            ill += new + 2.0 * max(i - beds, 0.0)
+            ill += new + 0.5 * max(i - beds, 0.0)
         return 10.0 * ill + price * float((shut**1.5).sum())
 
-    return [(0, 250)] * 3 + [(5, 120)] * 3 + [(0, 0.85)] * 3, loss
+    return [(0, 250)] * 3 + [(5, 120)] * 3 + [(0, 0.95)] * 3, loss
 
 
 def arm(rng: np.random.Generator) -> tuple[Ranges, Loss]:
@@ -368,7 +368,7 @@ def ascent(rng: np.random.Generator) -> tuple[Ranges, Loss]:
     wanted = rng.uniform(180e3, 320e3)
     first, second = rng.uniform(100, 125), rng.uniform(22, 30)  # t at ignition of each stage, the first with the second
     burn1, thrust1, speed1 = rng.uniform(124, 136), rng.uniform(1.5, 1.8) * 9.81, 2900.0  # s, m/s² at ignition, m/s
-    thrust2, speed2, drag = rng.uniform(1.0, 1.3) * 9.81, 3500.0, rng.uniform(0.6e-4, 1.4e-4)  # drag: m²/kg at start
+    thrust2, speed2, drag = rng.uniform(0.95, 1.1) * 9.81, 3500.0, rng.uniform(0.6e-4, 1.4e-4)  # drag: m²/kg at start
     knots = [0.0, 0.15, 0.35, 0.65, 1.0]
 
     def loss(p):
@@ -401,7 +401,7 @@ def ascent(rng: np.random.Generator) -> tuple[Ranges, Loss]:
         miss = ((r - radius - wanted) / 2e4, (fast - math.sqrt(mu / (radius + wanted))) / 150.0, climb / 2.0)
         return math.sqrt(sum(m * m for m in miss) + 1e-4) + burn2 / 500.0
 
-    return [(60, 90), (25, 85), (0, 70), (-15, 50), (-25, 30), (0, 120), (200, 300)], loss
+    return [(60, 90), (25, 85), (0, 70), (-15, 50), (-25, 30), (0, 120), (220, 340)], loss
 
 
 def battery(rng: np.random.Generator) -> tuple[Ranges, Loss]:
@@ -500,8 +500,8 @@ def fin(rng: np.random.Generator) -> tuple[Ranges, Loss]:
     Conduction by finite differences; film coefficient between plates of Bar-Cohen & Rohsenow (1984). Loss: what a plate
     of 0.2 m costs in material and height for every watt that it sheds. Smooth, with curved valleys.
     """
-    warm, conduct, cells = rng.uniform(30, 70), rng.uniform(90, 220), 50  # K above air, W/m/K
-    side, dear, tall = 0.2, rng.uniform(0.5, 2.0), rng.uniform(0.1, 0.6)
+    warm, conduct, cells = rng.uniform(30, 70), rng.uniform(10, 60), 50  # K above air, W/m/K
+    side, dear, tall = 0.2, rng.uniform(0.3, 1.5), rng.uniform(0.5, 3.0)
 
     def loss(p):
         base, tip, height, gap = (1e-3 * v for v in p)
@@ -524,7 +524,7 @@ def fin(rng: np.random.Generator) -> tuple[Ranges, Loss]:
         mass = 2700.0 * number * side * height * (base + tip) / 2
         return (1.0 + dear * mass + 20.0 * tall * height) * 10.0 / max(heat, 1e-3)
 
-    return [(0.3, 8, "log"), (0.1, 8, "log"), (5, 150, "log"), (1, 40, "log")], loss
+    return [(0.1, 10, "log"), (0.05, 10, "log"), (5, 300, "log"), (1, 40, "log")], loss
 
 
 TASKS = {
