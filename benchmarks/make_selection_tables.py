@@ -161,17 +161,22 @@ def network(folds, settings, out):
     """A network with one hidden layer, seen after some of its epochs."""
     kind = MLPRegressor if folds.classes is None else MLPClassifier
     epochs = settings["epochs"]
+    classes = {} if folds.classes is None else {"classes": np.arange(len(folds.classes))}
     for index, chosen in grid(settings, [n for n in settings if n != "epochs"]):
         size = (chosen.pop("width"),)
         for a, b, c, d in folds.parts:
-            model, losses = kind(size, batch_size=32, random_state=0, **chosen), []
+            model, losses = kind(hidden_layer_sizes=size, batch_size=32, random_state=0, **chosen), []
             for epoch in range(1, max(epochs) + 1):
-                # An overflow in one epoch stays one: the loss is then the largest there is.
                 try:
-                    model.partial_fit(a, b) if folds.classes is None else model.partial_fit(a, b, range(max(b) + 1))
-                    answer = model.predict(c) if folds.classes is None else model.predict_proba(c)
-                except ValueError:
-                    answer = np.full(len(d), np.nan)
+                    model.partial_fit(a, b, **classes)
+                    if epoch in epochs:
+                        answer = model.predict(c) if folds.classes is None else model.predict_proba(c)
+                except ValueError as error:
+                    if "non-finite" not in str(error):
+                        raise
+                    answer = np.full(len(d), np.nan)  # weights that overflowed stay so: the largest loss there is
+                    if folds.classes is not None:
+                        answer = np.zeros((len(d), len(folds.classes)))
                 if epoch in epochs:
                     losses.append(folds.loss(answer, d))
             out[index] += losses
@@ -236,8 +241,8 @@ NEIGHBORS_LEVELS = {
 NETWORK_LEVELS = {
     "activation": ["relu", "tanh", "logistic"],
     "learning_rate_init": log_levels(3e-4, 1, 12),
-    "alpha": log_levels(1e-4, 10, 5),
-    "width": [2, 4, 8, 16, 32, 64],
+    "alpha": log_levels(1e-3, 10, 4),
+    "width": [3, 8, 20, 50],
     "epochs": counts(2, 40, 10),
 }
 ELASTIC_LEVELS = {
