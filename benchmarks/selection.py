@@ -28,7 +28,7 @@ import bbob
 import numpy as np
 
 FLOOR = 1e-4
-CELLS = {"tuning": ((5, 20), (0.0,)), "control": ((5, 20, 100), (0.0, 0.1))}  # evaluations a parameter, noises
+CELLS = {"tuning": ((5, 20), (0.0,)), "control": ((5, 20), (0.0, 0.1))}  # evaluations a parameter, noises
 
 
 def run(options: argparse.Namespace) -> None:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
 
     problems = []
     for name in families.names(options.family):
-        for instance in options.instances if options.family == "control" else options.instances[:1]:
+        for instance in options.instances:
             p = families.problem(options.family, name, instance)
 
             def make(budget, noise, p=p, name=name, instance=instance):
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--family", choices=("bbob", *CELLS), default="tuning")
     parser.add_argument("--solvers", nargs="+", default=[bbob.OURS, *bbob.MEMBERS, "random"])
-    parser.add_argument("--instances", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--instances", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("out/selection.jsonl"))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
