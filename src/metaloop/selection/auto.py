@@ -37,7 +37,8 @@ from metaloop.selection.portfolio import NOBODY, Portfolio, PortfolioState, nobo
 from metaloop.space import Array, Float, Space
 
 _MANY = 12  # values of a parameter from which it is treated as real
-_REPEAT_FROM = 20  # trials; below this a repetition costs more than it tells
+_SHORT = 20  # trials; with fewer a repetition costs more than it tells, and a model has little to learn from
+_SHORT_LEAD = 8.0  # turns of the trust region for each of the model then
 _CREDIT_FROM = 6  # trials a parameter from which gains tell who is better
 _MODEL_UNTIL = 500  # trials that a Gaussian process is kept for
 _AGAIN = 12  # trials between repetitions of the best point under noise, at least
@@ -200,13 +201,17 @@ class Auto:
 
     # --- those in use ------------------------------------------------------------------------------------------
 
+    @property
+    def _short(self) -> bool:
+        return self.budget is not None and self.budget < _SHORT
+
     def _recipe(self, s: AutoState, name: str) -> AnyOptimizer:
         if name == "grid":
             return GridSearch(shuffle=True)
         if name == "model":
             return self.model
         if name == "region":
-            return TrustRegion(noisy=s.noisy)
+            return TrustRegion(noisy=False if self._short else s.noisy)
         kind = CMAES if name == "evolution" else SurrogateCMAES
         return kind(mean=s.start, sigma0=s.spread) if s.start else kind()
 
@@ -218,7 +223,7 @@ class Auto:
     def _schedule(self, phase: str) -> Scheduler:
         """How turns are shared."""
         if phase == "fine":
-            return Shares((self.lead, 1.0))
+            return Shares((max(self.lead, _SHORT_LEAD) if self._short else self.lead, 1.0))
         if phase == "fine, soon":
             return self.credit
         if phase == "fine, late":  # a population needs whole generations to show what it brings
@@ -250,7 +255,7 @@ class Auto:
     def _repeat(self, s: AutoState) -> Array | None:
         """The point to evaluate another time, when it is time to."""
         n = len(s.archive)
-        if s.phase == "grid" or (self.budget is not None and self.budget < _REPEAT_FROM):
+        if s.phase == "grid" or self._short:
             return None
         if s.repeated is None:
             succeeded = np.flatnonzero(~np.isnan(s.archive.values))
