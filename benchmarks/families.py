@@ -206,7 +206,12 @@ def search(dim: int, loss: Loss, evaluations: int, seed: int, begin: list[np.nda
 
 
 def best(options: argparse.Namespace) -> None:
-    """Lowers what benchmarks/data/control_best.json holds, and keeps the point, so that the value can be checked."""
+    """Lowers what benchmarks/data/control_best.json holds, and keeps the point, so that the value can be checked.
+
+    What is stored came of 12,000 evaluations with seed 0 and 30,000 with seed 1 on all, 60,000 with seed 2 on reactor,
+    servo, arm, epidemic, array, farm and pumps, and 80,000 with seed 3 on reactor and arm, and on epidemic and farm but
+    for their instance 4.
+    """
     for instance in options.instances:
         for name in options.names:
             begun, stored, (dim, loss) = time.perf_counter(), _stored(), _task(name, instance)
