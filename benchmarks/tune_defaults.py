@@ -93,6 +93,8 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{datetime.date.today()}, Python {platform.python_version()}, {platform.machine()}, one BLAS thread\n")
     with tempfile.TemporaryDirectory() as folder:
+        if not options.quick:
+            tpe_quality.tabulate(Path(folder) / "tables.npz")
         train = tasks(1000, Path(folder) / "tables.npz", options.quick)
         fresh = tasks(2000, Path(folder) / "tables.npz", options.quick)
         rng = np.random.default_rng(0)

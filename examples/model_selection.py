@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 import metaloop as ml
 from metaloop.landscape.importance import importance
 from metaloop.report import figures, page
+from metaloop.report.timeline import timeline
 
 SPACE = ml.Space(
     model=ml.Choice(
@@ -151,6 +152,8 @@ def write_page(
     convergence = figures.svg(figures.convergence(curves, y_label=y_label))
     bars = figures.svg(figures.importance(labels, shares))
     slices = figures.svg(figures.slices(labels, columns, values, log=log, y_label=y_label))
+    why = best.why
+    turns = figures.svg(timeline(why.values, why.askers, [d.trial for d in why], y_label=y_label))
     return page.write(
         out / "model_selection.html",
         "Which model, with which settings?",
@@ -165,7 +168,8 @@ def write_page(
             page.Heading("Slices"),
             page.Figure(slices, "Loss of every trial of Auto against each parameter, where it was active."),
             page.Heading("Why"),
-            page.Text(best.why.sentences, bullets=True),
+            page.Figure(turns, "Auto's trials: who asked for each, and when it decided something (numbered as below)."),
+            page.Text(why.sentences, bullets=True),
         ],
     )
 

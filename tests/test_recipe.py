@@ -5,7 +5,21 @@ from dataclasses import dataclass
 
 import pytest
 
-from metaloop import CMAES, Float, GridSearch, InputError, Int, RandomSearch, Space, configure, space_of, tunable
+from metaloop import (
+    CMAES,
+    Auto,
+    Float,
+    GridSearch,
+    InputError,
+    Int,
+    Portfolio,
+    RandomSearch,
+    Space,
+    configure,
+    space_of,
+    tunable,
+)
+from metaloop.control import Credit, Shares
 from metaloop.recipe import from_data, to_data
 
 
@@ -36,8 +50,14 @@ def test_every_shipped_recipe_takes_its_own_space():
 
 
 def test_json_round_trip():
-    for recipe in (CMAES(sigma0=0.2), GridSearch(levels={"a": 3}), RandomSearch()):
+    portfolio = Portfolio([CMAES(sigma0=0.2), RandomSearch()], schedule=Shares((1.0, 2.0)))
+    auto = Auto(lead=2.0, credit=Credit(hope=0.5))
+    for recipe in (CMAES(sigma0=0.2), GridSearch(levels={"a": 3}), RandomSearch(), Auto(), auto, portfolio):
         assert from_data(json.loads(json.dumps(to_data(recipe)))) == recipe
+
+
+def test_what_is_as_shipped_is_not_written_down():
+    assert to_data(Auto()) == {"recipe": "Auto"}
 
 
 def test_bad_calls_are_refused():

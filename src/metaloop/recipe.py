@@ -98,7 +98,8 @@ def to_data(value: Any) -> Any:
         out: dict[str, Any] = {"recipe": type(value).__name__}
         for f in dataclasses.fields(value):
             field_value = getattr(value, f.name)
-            if f.default is dataclasses.MISSING or field_value != f.default:
+            given = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+            if given is dataclasses.MISSING or field_value != given:
                 out[f.name] = to_data(field_value)
         return out
     if isinstance(value, (list, tuple)):
@@ -111,9 +112,10 @@ def to_data(value: Any) -> Any:
 
 
 def from_data(data: Any) -> Any:
-    """The recipe that `to_data` described; the name is looked up in the registry of optimizers, nowhere else."""
+    """The recipe that `to_data` described; the name is looked up in the registry, nowhere else."""
     if isinstance(data, dict) and "recipe" in data:
-        kind = registry.find("optimizers", data["recipe"])
+        group = "recipes" if data["recipe"] in registry.names("recipes") else "optimizers"
+        kind = registry.find(group, data["recipe"])
         return kind(**{k: from_data(v) for k, v in data.items() if k != "recipe"})
     if isinstance(data, list):
         return tuple(from_data(v) for v in data)

@@ -27,6 +27,13 @@ _TABLES: dict[str, dict[str, str]] = {
         "TPE": "metaloop.optimizers.tpe:TPE",
         "TrustRegion": "metaloop.optimizers.trust_region:TrustRegion",
     },
+    "recipes": {  # what an optimizer may hold, beside other optimizers
+        "Credit": "metaloop.control.schedulers:Credit",
+        "Halving": "metaloop.control.schedulers:Halving",
+        "Portfolio": "metaloop.selection.portfolio:Portfolio",
+        "RisingBandit": "metaloop.control.schedulers:RisingBandit",
+        "Shares": "metaloop.control.schedulers:Shares",
+    },
     "systems": {
         "choosing": "metaloop.systems.choosing:SYSTEM",
         "scf": "metaloop.systems.scf:SYSTEM",
@@ -44,7 +51,7 @@ def find(group: str, name: str) -> Any:
     """The object a name stands for, imported now.
 
     Args:
-        group: "optimizers" or "systems".
+        group: "optimizers", "recipes" or "systems".
         name: as `names` lists it; letter case does not matter.
 
     Raises:

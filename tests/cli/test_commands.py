@@ -238,6 +238,24 @@ def test_why_says_what_the_study_says(store, capsys):
     assert "The optimizer is RandomSearch(), seed 3." in data["notes"]
 
 
+def test_why_tells_whose_turn_it_was_and_draws_it(tmp_path, capsys):
+    runs, picture = tmp_path / "runs.db", tmp_path / "run.svg"
+    with Study(runs, name="auto", space=Space.from_bounds([(-1.0, 1.0)] * 2), seed=0, budget=20) as study:
+        for _ in range(20):
+            trial = study.ask()
+            study.tell(trial, sum((v - 0.3) ** 2 for v in trial.config.values()))
+    assert main(["why", str(runs), "--figure", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert "Trials 3 to 12: trust region" in out
+    assert "Gaussian process" in picture.read_text()
+    assert main(["why", str(runs), "--json"]) == 0
+    turns = json.loads(capsys.readouterr().out)["turns"]
+    assert sum(turns["shares"].values()) == 20
+    assert turns["gains"]["trust region"] > 0
+    assert main(["why", str(runs), "--figure", str(tmp_path / "run.doc")]) == 1
+    assert ".svg" in capsys.readouterr().err
+
+
 def test_export_loses_nothing(store, capsys, tmp_path):
     assert main(["export", str(store)]) == 0
     text = capsys.readouterr().out

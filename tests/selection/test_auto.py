@@ -45,7 +45,7 @@ def test_exact_values_of_real_parameters():
 
 def test_in_the_beginning_the_trust_region_has_three_turns_of_four():
     auto, state, _ = play(REAL, bowl, 17)
-    askers = auto.askers(state)
+    askers = auto.turns(state)[0]
     assert len(askers) == 17
     assert askers.count("Gaussian process") == 4
 
@@ -53,7 +53,7 @@ def test_in_the_beginning_the_trust_region_has_three_turns_of_four():
 def test_a_long_run_ends_without_a_model():
     auto, state, _ = play(Space.from_bounds([(0.0, 1.0)]), lambda r: float(np.sin(30 * r[0]) + r[0]), 540)
     assert list(state.members) == ["region", "population"]
-    late = auto.askers(state)[500:]
+    late = auto.turns(state)[0][500:]
     assert set(late) == {"trust region", "CMA-ES with a surrogate"}
     assert [d.chosen for d in auto.decisions(state)][-1] == "the Gaussian process ends"
 
@@ -68,7 +68,7 @@ def test_noise_is_noticed_and_three_optimizers_take_turns():
     auto, state, _ = play(REAL, lambda r: bowl(r) + 0.1 * rng.standard_normal(), 60)
     assert state.noisy is True
     assert list(state.members) == ["model", "region", "evolution"]
-    turns = [name for name in auto.askers(state)[-30:] if name]
+    turns = [name for name in auto.turns(state)[0][-30:] if name]
     assert all(turns.count(name) >= 9 for name in set(turns))
     assert len(set(turns)) == 3
     # every one of them knows every point
@@ -79,7 +79,7 @@ def test_noise_is_noticed_and_three_optimizers_take_turns():
 def test_under_noise_the_point_believed_best_is_evaluated_again():
     rng = np.random.default_rng(0)
     auto, state, _ = play(REAL, lambda r: bowl(r) + 5 * rng.standard_normal(), 100, auto=ml.Auto(budget=100))
-    unasked = [k for k, name in enumerate(auto.askers(state)) if not name]
+    unasked = [k for k, name in enumerate(auto.turns(state)[0]) if not name]
     assert 6 <= len(unasked) <= 10  # one every twelve trials
     rows = state.archive.rows
     assert all((rows[:k] == rows[k]).all(axis=1).any() for k in unasked)
@@ -95,7 +95,7 @@ def test_points_told_from_outside_and_many_at_once():
         assert len(rows) == 16
         state = auto.tell(state, rows, [bowl(r) for r in rows])
     assert state.noisy is False
-    assert len(auto.askers(state)) == 94
+    assert len(auto.turns(state)[0]) == 94
     assert state.archive.merit().min() < 1e-2
 
 

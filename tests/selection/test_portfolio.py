@@ -43,7 +43,7 @@ def test_every_member_knows_every_point():
 def test_turns_are_shared_as_the_weights_say():
     recipe = Portfolio(["RandomSearch", "Sobol"], Shares((3.0, 1.0)))
     state, _ = play(recipe, 40)
-    askers = recipe.askers(state)
+    askers = recipe.turns(state)[0]
     assert (askers.count("RandomSearch"), askers.count("Sobol")) == (30, 10)
     # at every moment, not only in the end
     assert all(abs(askers[:k].count("Sobol") - k / 4) <= 1 for k in range(41))
@@ -52,7 +52,7 @@ def test_turns_are_shared_as_the_weights_say():
 def test_who_gains_has_the_turns():
     recipe = Portfolio(["RandomSearch", "TrustRegion"])
     state, values = play(recipe, 80)
-    assert recipe.askers(state).count("TrustRegion") > 40
+    assert recipe.turns(state)[0].count("TrustRegion") > 40
     assert values.min() < 1e-8
 
 
@@ -61,10 +61,10 @@ def test_points_that_come_from_outside_are_nobodys():
     state = recipe.init(CUBE, 0)
     rows = CUBE.sample(np.random.default_rng(0), 5)
     state = recipe.tell(state, rows, [bowl(r) for r in rows])
-    assert recipe.askers(state) == ("",) * 5
+    assert recipe.turns(state)[0] == ("",) * 5
     asked, state = recipe.ask(state, 1)
     state = recipe.tell(state, asked, [bowl(asked[0])])
-    assert recipe.askers(state)[-1] in recipe.names
+    assert recipe.turns(state)[0][-1] in recipe.names
 
 
 def test_points_that_are_out_are_known_to_all_and_not_asked_again():
@@ -76,9 +76,9 @@ def test_points_that_are_out_are_known_to_all_and_not_asked_again():
     state = recipe.tell(state, rows[::-1], [bowl(r) for r in rows[::-1]])
     assert not len(state.out)
     assert not len(state.archive.pending)
-    assert recipe.askers(state)[-8:].count("TrustRegion") == 4
+    assert recipe.turns(state)[0][-8:].count("TrustRegion") == 4
     state = recipe.tell(state, rows[:1], [PENDING])  # of a point that is known
-    assert len(recipe.askers(state)) == 20
+    assert len(recipe.turns(state)[0]) == 20
 
 
 def test_exact_values_are_not_paid_for_twice():
@@ -92,7 +92,7 @@ def test_a_member_that_has_no_more_points_leaves_its_turns_to_others():
     space = Space(k=ml.Int(1, 4), x=ml.Categorical(["a", "b"]))
     recipe = Portfolio(["GridSearch", "RandomSearch"], Shares())
     state, _ = play(recipe, 30, lambda r: float(r.sum()), space=space)
-    assert recipe.askers(state).count("GridSearch") == 8
+    assert recipe.turns(state)[0].count("GridSearch") == 8
     assert recipe.ask(recipe.init(space, 0), 0)[0].shape == (0, 2)
 
 

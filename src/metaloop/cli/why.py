@@ -1,4 +1,4 @@
-"""`metaloop why`: the decisions of a study, in sentences."""
+"""`metaloop why`: the decisions of a study, in sentences, and a picture of its run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from metaloop.cli.output import clean, open_study, print_json
+from metaloop.report.figures import save
+from metaloop.report.timeline import timeline
 
-HELP = "Say why a study did what it did: every decision of its optimizer, and what else to know. Changes nothing."
+HELP = "Say why a study did what it did: its optimizer's decisions, whose turn it was, what it gained. Changes nothing."
 
 
 def why(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A file or a store URL.")],
     name: Annotated[str | None, typer.Option(help="Which study, where the store holds several.")] = None,
+    figure: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the run: .svg, .png or .pdf.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """The command; see `HELP`."""
@@ -22,10 +25,15 @@ def why(
         found = opened.result().why
         if json:
             decisions = [dataclasses.asdict(d) for d in found.decisions]
-            print_json({"study": opened.name, "decisions": decisions, "notes": list(found.notes)})
+            turns = {"shares": found.shares(), "gains": found.gains()}
+            print_json({"study": opened.name, "decisions": decisions, "turns": turns, "notes": list(found.notes)})
         else:
             for sentence in found.sentences:
                 print(clean(sentence))
+        if figure is not None:
+            values = found.values or [t.value for t in opened.trials]
+            marks = [d.trial for d in found.decisions]
+            save(timeline(values, found.askers, marks, maximize=found.maximize), figure)
     return 0
 
 

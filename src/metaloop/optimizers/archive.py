@@ -76,6 +76,10 @@ class Archive:
             for v, c in zip(self.values, self.violations, strict=True)
         ]
 
+    def feasible(self) -> Array:
+        """The values of feasible points, shape (n,); NaN elsewhere."""
+        return np.where(self.violations > 0, np.nan, self.values)
+
     def merit(self) -> Array:
         """One number a point to minimize, shape (n,); NaN where failed.
 

@@ -176,6 +176,20 @@ class Explains(Protocol):
 
 
 @runtime_checkable
+class Attributes(Protocol):
+    """An optimizer in which several take turns, and that can say whose a point was."""
+
+    def turns(self, state: Any) -> tuple[tuple[str, ...], Array]:
+        """Who asked each told point, in the order told, and what it brought.
+
+        Returns:
+            names, n of them, "" where nobody did (a start, a repetition); values as minimized, shape (n,), NaN where a
+            point failed or is not feasible.
+        """
+        ...
+
+
+@runtime_checkable
 class Stops(Protocol):
     """An optimizer that reads intermediate values (told as RUNNING) and may end an evaluation early."""
 

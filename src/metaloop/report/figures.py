@@ -49,7 +49,7 @@ def convergence(
         InputError: not one-dimensional, or matplotlib is missing.
     """
     several = isinstance(values, Mapping)
-    runs = {name: _vector("values", v) for name, v in (values if isinstance(values, Mapping) else {"": values}).items()}
+    runs = {name: vector("values", v) for name, v in (values if isinstance(values, Mapping) else {"": values}).items()}
     with applied():
         figure, axes = _figure(_WIDTH, 3.6)
         for i, (name, y) in enumerate(runs.items()):
@@ -71,7 +71,7 @@ def convergence(
                              color=color, transform=bottom, clip_on=False, label=cross)  # fmt: skip
         everything = np.concatenate([np.empty(0), *runs.values()])
         axes.margins(y=0.08)  # room for the crosses
-        _scale(axes, "y", everything)
+        scaled(axes, everything)
         axes.set_xlabel(literal(x_label))
         axes.set_ylabel(literal(y_label, 60))
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -102,7 +102,7 @@ def importance(labels: Sequence[str], shares: Array | Sequence[float], *, x_labe
     Raises:
         InputError: lengths that differ, or matplotlib is missing.
     """
-    percent = 100 * _vector("shares", shares)
+    percent = 100 * vector("shares", shares)
     if len(labels) != len(percent):
         raise refuse("labels", list(labels), f"one for each of the {len(percent)} shares")
     order = np.argsort(-np.nan_to_num(percent, nan=-1.0), kind="stable")[:_MOST_BARS]
@@ -152,7 +152,7 @@ def slices(
     Raises:
         InputError: lengths that differ, or matplotlib is missing.
     """
-    y = _vector("values", values)
+    y = vector("values", values)
     if len(labels) != len(columns):
         raise refuse("labels", list(labels), f"one for each of the {len(columns)} columns")
     for name, column in zip(labels, columns, strict=True):
@@ -179,7 +179,7 @@ def slices(
             axes.set_xlabel(literal(labels[k], 30))
         figure.supylabel(literal(y_label, 60), fontsize=10)
         if len(labels):
-            _scale(panels[0, 0], "y", y)
+            scaled(panels[0, 0], y)
     return figure
 
 
@@ -225,7 +225,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _vector(name: str, values: Any) -> Array:
+def vector(name: str, values: Any) -> Array:
+    """One-dimensional numbers, or an InputError that names them."""
     try:
         out = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
@@ -242,11 +243,11 @@ def _best(values: Array, maximize: bool) -> int | None:
     return int(np.argmax(safe) if maximize else np.argmin(safe))
 
 
-def _scale(axes: Any, which: str, values: Array) -> None:
-    """A logarithmic axis where all values are positive and span more than one decade."""
+def scaled(axes: Any, values: Array) -> None:
+    """A logarithmic y axis where all values are positive and span more than one decade."""
     seen = values[np.isfinite(values)]
     if len(seen) and seen.min() > 0 and seen.max() / seen.min() > 10**_DECADES:
-        _logarithmic(axes, which)
+        _logarithmic(axes, "y")
 
 
 def _logarithmic(axes: Any, which: str) -> None:

@@ -175,10 +175,11 @@ class Auto:
         self._judge_phase(state)
         return state
 
-    def askers(self, state: AutoState) -> tuple[str, ...]:
-        """Who asked each told point, in the order told, shape (n,); "" where nobody did."""
+    def turns(self, state: AutoState) -> tuple[tuple[str, ...], Array]:
+        """Who asked each told point, and what it brought; see `Attributes`."""
         names = (*(_TITLES[name] for name in _PHASES[state.phase]), "")
-        return (*state.past, *(names[i] for i in state.team.asker[len(state.past) :]))
+        asked = (*state.past, *(names[i] for i in state.team.asker[len(state.past) :]))
+        return asked, state.archive.feasible()
 
     def decisions(self, state: AutoState) -> tuple[Decision, ...]:
         """The decisions so far, with what they brought."""
@@ -233,7 +234,7 @@ class Auto:
     def _enter(self, s: AutoState, phase: str) -> None:
         """A phase begins: who stays keeps its state, who joins is told what is known."""
         names, kept, archive = _PHASES[s.phase], dict(s.members) if s.team.members else {}, s.archive
-        s.past = list(self.askers(s)) if kept else []
+        s.past = list(self.turns(s)[0]) if kept else []
         out, owners = s.team.out, [names[i] for i in s.team.out_of]
         s.phase = phase
         members, held = _PHASES[phase], []

@@ -159,10 +159,10 @@ class Portfolio:
                 s.turns = self.schedule.observe(s.turns, arm, -float(s.best[arm]), 1.0)
         return s
 
-    def askers(self, state: PortfolioState) -> tuple[str, ...]:
-        """The member that asked each told point, in the order told, shape (n,); "" where nobody did."""
+    def turns(self, state: PortfolioState) -> tuple[tuple[str, ...], Array]:
+        """Who asked each told point, and what it brought; see `Attributes`."""
         names = (*self.names, "")
-        return tuple(names[i] for i in state.asker)
+        return tuple(names[i] for i in state.asker), state.archive.feasible()
 
     @property
     def _recipes(self) -> tuple[AnyOptimizer, ...]:

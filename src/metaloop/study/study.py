@@ -22,6 +22,7 @@ from metaloop.optimizers.protocol import (
     PENDING,
     RELEASED,
     AnyOptimizer,
+    Attributes,
     Explains,
     Observation,
     ReadsBudget,
@@ -357,7 +358,12 @@ class Study:
         notes += [str(self.assurance)] if self.assurance.independent else []
         notes += [status] if status else []
         decisions = self.optimizer.decisions(self._fold.state) if isinstance(self.optimizer, Explains) else ()
-        return Why(decisions, tuple(notes))
+        if not isinstance(self.optimizer, Attributes):
+            return Why(decisions, tuple(notes), maximize=self.maximize)
+        askers, values = self.optimizer.turns(self._fold.state)
+        return Why(
+            decisions, tuple(notes), askers, tuple((-values if self.maximize else values).tolist()), self.maximize
+        )
 
     @property
     def assurance(self) -> Assurance:
