@@ -252,7 +252,7 @@ def test_why_tells_whose_turn_it_was_and_draws_it(tmp_path, capsys):
     turns = json.loads(capsys.readouterr().out)["turns"]
     assert sum(turns["shares"].values()) == 20
     assert turns["gains"]["trust region"] > 0
-    assert main(["why", str(runs), "--figure", str(tmp_path / "run.doc")]) == 1
+    assert main(["why", str(runs), "--figure", str(tmp_path / "run.doc")]) == 2
     assert ".svg" in capsys.readouterr().err
 
 
