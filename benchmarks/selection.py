@@ -109,11 +109,17 @@ def table(options: argparse.Namespace) -> None:
                 gained = sum((g[..., single] - g[..., -1]).mean() for g in drawn)
                 draws.append((gained / room if room > 0 else np.nan, gained, room))
             share, gained, room = draws[0]
-            low, high = np.nanquantile([d[0] for d in draws[1:]], [0.025, 0.975])
             least, most = np.quantile([d[1] for d in draws[1:]], [0.025, 0.975])
             name = "virtual best chosen on other instances" if honest else "virtual best"
-            print(f"{family}, {name}: Auto gains {gained:+.2f} [{least:+.2f}, {most:+.2f}] of {room:.2f} dex, "
-                  f"{100 * share:.0f} % of the gap [{100 * low:.0f}, {100 * high:.0f}].\n")  # fmt: skip
+            text = (
+                f"{family}, {name}: Auto gains {gained:+.2f} [{least:+.2f}, {most:+.2f}] dex on the single best solver"
+            )
+            if room > 0:
+                low, high = np.nanquantile([d[0] for d in draws[1:]], [0.025, 0.975])
+                text += f", {100 * share:.0f} % of the gap of {room:.2f} dex [{100 * low:.0f}, {100 * high:.0f}].\n"
+            else:
+                text += f"; this virtual best is {-room:.2f} dex worse than the single best, so there is no gap.\n"
+            print(text)
 
 
 def gap(grid: np.ndarray, single: int, honest: bool) -> float:
