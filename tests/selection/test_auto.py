@@ -44,10 +44,18 @@ def test_exact_values_of_real_parameters():
 
 
 def test_in_the_beginning_the_trust_region_has_three_turns_of_four():
+    auto, state, _ = play(REAL, bowl, 20)
+    askers = auto.turns(state)[0]
+    assert len(askers) == 20
+    assert askers[:17].count("Gaussian process") == 4
+
+
+def test_a_run_of_few_trials_repeats_nothing_and_leans_on_the_trust_region():
     auto, state, _ = play(REAL, bowl, 17)
     askers = auto.turns(state)[0]
-    assert len(askers) == 17
-    assert askers.count("Gaussian process") == 4
+    assert "" not in askers
+    assert askers.count("Gaussian process") == 1
+    assert len(np.unique(state.archive.rows, axis=0)) == 17
 
 
 def test_a_long_run_ends_without_a_model():
