@@ -20,7 +20,7 @@ from metaloop import (
     tunable,
 )
 from metaloop.control import Credit, Shares
-from metaloop.recipe import from_data, to_data
+from metaloop.recipe import describe, from_data, to_data
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ def test_json_round_trip():
 
 def test_what_is_as_shipped_is_not_written_down():
     assert to_data(Auto()) == {"recipe": "Auto"}
+    assert describe(Auto(budget=9, credit=Credit())) == "Auto(budget=9, credit=Credit())"
+    assert describe(Portfolio([CMAES(sigma0=0.3), "Sobol"])).startswith("Portfolio(members=[CMAES(")
 
 
 def test_bad_calls_are_refused():

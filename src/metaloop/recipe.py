@@ -96,12 +96,7 @@ def to_data(value: Any) -> Any:
     """
     if is_recipe(value):
         out: dict[str, Any] = {"recipe": type(value).__name__}
-        for f in dataclasses.fields(value):
-            field_value = getattr(value, f.name)
-            given = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-            if given is dataclasses.MISSING or field_value != given:
-                out[f.name] = to_data(field_value)
-        return out
+        return out | {name: to_data(v) for name, v in _changed(value)}
     if isinstance(value, (list, tuple)):
         return [to_data(v) for v in value]
     if isinstance(value, Mapping):
@@ -109,6 +104,26 @@ def to_data(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise refuse("recipe field", value, "a number, a string, a list, a dict or a recipe")
+
+
+def describe(value: Any) -> str:
+    """A recipe as one would write it: only what differs from the defaults."""
+    if is_recipe(value):
+        return f"{type(value).__name__}({', '.join(f'{name}={describe(v)}' for name, v in _changed(value))})"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(describe, value))}]"
+    return repr(value)
+
+
+def _changed(recipe: Any) -> list[tuple[str, Any]]:
+    """The fields, and their values, that differ from the defaults."""
+    out = []
+    for f in dataclasses.fields(recipe):
+        value = getattr(recipe, f.name)
+        given = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        if given is dataclasses.MISSING or value != given:
+            out.append((f.name, value))
+    return out
 
 
 def from_data(data: Any) -> Any:

@@ -32,7 +32,7 @@ from metaloop.optimizers.protocol import (
 )
 from metaloop.optimizers.random import RandomSearch
 from metaloop.optimizers.state import dump
-from metaloop.recipe import from_data, to_data
+from metaloop.recipe import describe, from_data, to_data
 from metaloop.space import Space
 from metaloop.study.assurance import Assurance
 from metaloop.study.fold import Fold, write_observation
@@ -343,7 +343,7 @@ class Study:
         """The optimizer's decisions so far and what else to know, in sentences."""
         best = best or self.incumbent()
         trials = self._fold.trials
-        notes = [f"The optimizer is {self.optimizer!r}, seed {self.seed}."]
+        notes = [f"The optimizer is {describe(self.optimizer)}, seed {self.seed}."]
         failed = [t for t in trials if t.state is TrialState.FAILED]
         if failed:
             last = (failed[-1].error or "no reason given").strip().splitlines()[-1]
