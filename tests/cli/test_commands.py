@@ -256,6 +256,16 @@ def test_why_tells_whose_turn_it_was_and_draws_it(tmp_path, capsys):
     assert ".svg" in capsys.readouterr().err
 
 
+def test_a_picture_never_replaces_the_study(tmp_path, capsys):
+    study = tmp_path / "runs.svg"
+    with Study(study, name="s", space=Space(x=Float(0.0, 1.0)), optimizer=RandomSearch()) as opened:
+        opened.tell(opened.ask(), 1.0)
+    before = study.read_bytes()
+    assert main(["why", str(study), "--figure", str(study)]) == 2
+    assert "another file than the study" in capsys.readouterr().err
+    assert study.read_bytes() == before
+
+
 def test_export_loses_nothing(store, capsys, tmp_path):
     assert main(["export", str(store)]) == 0
     text = capsys.readouterr().out

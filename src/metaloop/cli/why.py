@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Annotated
 
 import typer
 
 from metaloop.cli.output import clean, open_study, print_json
+from metaloop.errors import refuse
 from metaloop.report.figures import save
 from metaloop.report.timeline import timeline
 
@@ -21,6 +23,8 @@ def why(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """The command; see `HELP`."""
+    if figure is not None and os.path.realpath(figure) == os.path.realpath(study.removeprefix("sqlite:///")):
+        raise refuse("--figure", figure, "another file than the study itself")
     with open_study(study, name) as opened:
         found = opened.result().why
         if json:
