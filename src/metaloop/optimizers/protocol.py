@@ -53,6 +53,7 @@ class Observation:
         constraints: violated where > 0.
         fidelity: the share of a full evaluation that was run, in (0, 1].
         cost: what the evaluation cost, in the objective's own unit.
+        seconds: from ask to tell, as a study recorded them; None where nobody did.
         status: OK, FAILED (evaluated, no usable value), PENDING, RELEASED or RUNNING (an intermediate value).
     """
 
@@ -60,6 +61,7 @@ class Observation:
     constraints: tuple[float, ...] = ()
     fidelity: float = 1.0
     cost: float | None = None
+    seconds: float | None = None
     status: Status = Status.OK
 
     @property
@@ -200,7 +202,7 @@ class Stops(Protocol):
 
 @runtime_checkable
 class ReadsBudget(Protocol):
-    """An optimizer that plans ahead: its `budget` (trials) is filled in by the loop when it is None."""
+    """An optimizer that plans ahead: its `budget` (trials), and `seconds` if it has it, are filled in where None."""
 
     budget: int | None
 

@@ -137,7 +137,8 @@ def _run(
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
         raise refuse("timeout", timeout, "a number of seconds greater than 0")
     budget = _check_budget(budget, seconds, target)
-    study = Study(store, name=name, space=space, seed=seed, optimizer=optimizer, maximize=maximize, budget=budget)
+    study = Study(store, name=name, space=space, seed=seed, optimizer=optimizer, maximize=maximize, budget=budget,
+                  seconds=seconds)  # fmt: skip
     limits = Limits(budget, seconds, target)
     try:
         with study.transaction():

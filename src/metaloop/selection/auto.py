@@ -11,6 +11,10 @@ one that fires is a `Decision`:
    point that the model believes best is evaluated again, so that a lucky draw is found out.
 5. *Categories, conditions, or parameters of few values*: a Gaussian process, which starts from evenly spread points.
 6. *When the model's cost no longer pays* (it grows with the trials), it leaves; where it was alone, CMA-ES takes over.
+7. *When it has thought for longer than it may* (`think`, or a quarter of the seconds planned), it leaves sooner. Its
+   time is counted by a formula and not by a clock, so that the same seed and values give the same run.
+
+With a budget in seconds the number of trials is planned from how long those told took, which the study has recorded.
 """
 
 from __future__ import annotations
@@ -41,6 +45,8 @@ _SHORT = 20  # trials; with fewer a repetition costs more than it tells, and a m
 _SHORT_LEAD = 8.0  # turns of the trust region for each of the model then
 _CREDIT_FROM = 6  # trials a parameter from which gains tell who is better
 _MODEL_UNTIL = 500  # trials that a Gaussian process is kept for
+_SHARE = 0.25  # of the seconds planned that a model may think for
+_THOUGHT = 0.008, 4e-7, 30  # seconds a suggestion; more for each point held and column; columns' worth of the rest
 _AGAIN = 12  # trials between repetitions of the best point under noise, at least
 
 _PHASES: dict[str, tuple[str, ...]] = {  # who is in use in each phase of a run
@@ -52,6 +58,7 @@ _PHASES: dict[str, tuple[str, ...]] = {  # who is in use in each phase of a run
     "fine, soon": ("region", "model", "population"),
     "fine, late": ("region", "population"),
     "fine, noisy": ("model", "region", "evolution"),
+    "fine, noisy, late": ("region", "evolution"),
 }
 _TITLES = {
     "grid": "grid",
@@ -87,6 +94,10 @@ class AutoState:
         repeated: the point evaluated twice to find out.
         again: trials told when a point was last repeated under noise.
         start, spread: where CMA-ES began; () for the center.
+        thought: seconds that the model's suggestions have cost, by formula.
+        clock: seconds that the trials told took, as far as recorded; those evaluated at the same time share theirs.
+        clocked: how many trials they are.
+        abreast: how many points were out after the latest ask.
     """
 
     space: Space
@@ -100,6 +111,10 @@ class AutoState:
     start: tuple[float, ...]
     spread: float
     log: list[Any]
+    thought: float = 0.0
+    clock: float = 0.0
+    clocked: int = 0
+    abreast: int = 1
 
     @property
     def archive(self) -> Archive:
@@ -118,15 +133,19 @@ class Auto:
 
     Args:
         budget: number of trials planned; filled in by `minimize`, None where unknown.
+        seconds: wall-clock time planned; filled in by `minimize`, None where unknown.
+        think: seconds that the model may take for a suggestion of Auto, on average; 0 for a run without a model.
         model: the Gaussian process.
         lead: turns of the trust region for each of the model, at the beginning of an exact run.
         credit: how turns are shared once gains can be compared.
 
     Raises:
-        InputError: a budget below 1, or a lead that is not greater than 0.
+        InputError: a budget below 1, seconds or a lead that are not greater than 0, a negative `think`.
     """
 
     budget: int | None = None
+    seconds: float | None = None
+    think: float = 0.1
     model: GaussianProcess = field(default_factory=GaussianProcess)
     lead: float = tunable(3.0, Float(0.3, 10.0, log=True))
     credit: Credit = field(default_factory=lambda: Credit(hope=1e-4))
@@ -134,12 +153,15 @@ class Auto:
     def __post_init__(self) -> None:
         if self.budget is not None:
             require("budget", self.budget, lambda v: v >= 1, "at least 1, or None")
+        if self.seconds is not None:
+            require("seconds", self.seconds, lambda v: v > 0, "greater than 0, or None")
+        require("think", self.think, lambda v: 0 <= v < math.inf, "a number of seconds, at least 0")
         require("lead", self.lead, lambda v: 0 < v < math.inf, "a finite number greater than 0")
 
     def init(self, space: Space, seed: int) -> AutoState:
         """A fresh state: the first decision reads only the space and the budget."""
-        budget = "an unknown number of" if self.budget is None else str(self.budget)
-        seen = f"{_kinds(space)}, {budget} trials"
+        plan = "an unknown number of trials" if self.budget is None else f"{self.budget} trials"
+        seen = f"{_kinds(space)}, {plan}" + ("" if self.seconds is None else f" in {self.seconds:g} s")
         size = _size(space, self.budget)
         phase = "grid" if size is not None else "fine" if _fine(space) else "mixed"
         s = AutoState(space, seed, phase, nobody(space), [], None, None, 0, (), 0.0, [])
@@ -164,11 +186,21 @@ class Auto:
             rest, state = self.ask(state, n - 1)
             return np.concatenate([repeat[None], rest]), state
         rows, state.team = self._portfolio(state).ask(state.team, n)
+        state.abreast = max(1, len(state.archive.pending))
+        model = state.members.get("model")
+        if model is not None and model.hyper is not None:
+            whose = state.team.out_of[len(state.team.out) - len(rows) :]
+            asked = int((whose == _PHASES[state.phase].index("model")).sum())
+            state.thought += asked * _thought(min(len(state.archive), self.model.max_points), state.space.dim)
         return rows, state
 
     def tell(self, state: AutoState, points: Array, told: Sequence[Told] | Array) -> AutoState:
         """File what came back, tell every optimizer in use, and see whether a rule fires."""
         rows, seen = check_tell(state.space, points, told)
+        for one in seen:
+            if one.seconds is not None:
+                state.clock += one.seconds / state.abreast
+                state.clocked += 1
         state.team = self._portfolio(state).tell(state.team, rows, seen)
         if state.repeated is not None and state.noisy is None:
             self._judge_noise(state)
@@ -202,9 +234,16 @@ class Auto:
 
     # --- those in use ------------------------------------------------------------------------------------------
 
-    @property
-    def _short(self) -> bool:
-        return self.budget is not None and self.budget < _SHORT
+    def _planned(self, s: AutoState) -> int | None:
+        """Trials: those planned, or as many as there is time for."""
+        if self.seconds is None or not s.clock > 0:
+            return self.budget
+        by_time = math.ceil(min(self.seconds * s.clocked / s.clock, 1e9))
+        return by_time if self.budget is None else min(self.budget, by_time)
+
+    def _short(self, s: AutoState) -> bool:
+        planned = self._planned(s)
+        return planned is not None and planned < _SHORT
 
     def _recipe(self, s: AutoState, name: str) -> AnyOptimizer:
         if name == "grid":
@@ -212,19 +251,20 @@ class Auto:
         if name == "model":
             return self.model
         if name == "region":
-            return TrustRegion(noisy=False if self._short else s.noisy)
+            return TrustRegion(noisy=False if self._short(s) else s.noisy)
         kind = CMAES if name == "evolution" else SurrogateCMAES
         return kind(mean=s.start, sigma0=s.spread) if s.start else kind()
 
     def _portfolio(self, s: AutoState) -> Portfolio:
         exact = s.noisy is False and s.phase.startswith("fine")
         members = [self._recipe(s, name) for name in _PHASES[s.phase]]
-        return Portfolio(members, self._schedule(s.phase), exact, self.budget)
+        return Portfolio(members, self._schedule(s), exact, self._planned(s))
 
-    def _schedule(self, phase: str) -> Scheduler:
+    def _schedule(self, s: AutoState) -> Scheduler:
         """How turns are shared."""
+        phase = s.phase
         if phase == "fine":
-            return Shares((max(self.lead, _SHORT_LEAD) if self._short else self.lead, 1.0))
+            return Shares((max(self.lead, _SHORT_LEAD) if self._short(s) else self.lead, 1.0))
         if phase == "fine, soon":
             return self.credit
         if phase == "fine, late":  # a population needs whole generations to show what it brings
@@ -256,7 +296,7 @@ class Auto:
     def _repeat(self, s: AutoState) -> Array | None:
         """The point to evaluate another time, when it is time to."""
         n = len(s.archive)
-        if s.phase == "grid" or self._short:
+        if s.phase == "grid" or self._short(s):
             return None
         if s.repeated is None:
             succeeded = np.flatnonzero(~np.isnan(s.archive.values))
@@ -265,7 +305,7 @@ class Auto:
             s.repeated = s.archive.rows[succeeded[0]].copy()
             return s.repeated
         model = s.members.get("model")
-        every = max(_AGAIN, (self.budget or 0) // 25)
+        every = max(_AGAIN, (self._planned(s) or 0) // 25)
         if not s.noisy or model is None or n - s.again < every:
             return None
         s.again = n
@@ -285,34 +325,43 @@ class Auto:
             rule = "equal points that differ mean noise"
             _log(s, seen, rule, "the best is judged by a model's mean, not by a lucky draw", "an unbiased best value")
             if s.phase.startswith("fine"):
-                self._enter(s, "fine, noisy")
-                rule = "a model averages, a region descends, a population explores"
-                chosen = "a Gaussian process, the trust region and CMA-ES take turns"
+                model = "model" in _PHASES[s.phase]
+                self._enter(s, "fine, noisy" if model else "fine, noisy, late")
+                rule = ("a model averages, " if model else "") + "a region descends, a population explores"
+                chosen = ("a Gaussian process, " if model else "") + "the trust region and CMA-ES take turns"
                 _log(s, "values are noisy", rule, chosen, "none of them is misled alone")
         else:
             seen, rule = "the first point gave the same value twice", "equal points that agree mean no noise"
             _log(s, seen, rule, "observations are taken as exact", "no trials spent on repetition")
 
     def _judge_phase(self, s: AutoState) -> None:
-        """Enough trials to compare; enough for a population; too many for a model."""
+        """Enough trials to compare; enough for a population; too many for a model, or too much thought."""
         n, d = len(s.archive), s.space.dim
         if s.phase == "fine" and not s.noisy and n >= _CREDIT_FROM * d:
             self._enter(s, "fine, soon")
             rule = "what each has gained now tells who is better here"
             chosen = "CMA-ES, whose generations a quadratic model thins, joins; who gains more has more of the turns"
             _log(s, f"{n} trials are told", rule, chosen, "turns for those that use them")
-        if n < _MODEL_UNTIL or not (s.phase == "fine, soon" or s.start or self._aim(s)):
+        if "model" not in _PHASES[s.phase]:
             return
+        allowed = min(self.think * n, _SHARE * (self.seconds or math.inf))
         seen = f"{n} trials are told, and a model's cost grows with them"
-        if s.phase == "fine, soon":
-            self._enter(s, "fine, late")
-            rule = "at this number a population does as well, at a fraction of the cost"
-            _log(s, seen, rule, "the Gaussian process ends", "more trials in the same time")
-        elif s.phase == "mixed" and s.noisy:
+        if not self.think:
+            seen = "no time is given to a model"
+        elif s.thought > allowed:
+            seen = f"the model's suggestions cost {s.thought:.2g} s, more than the {allowed:.2g} s that it may take"
+        elif n < _MODEL_UNTIL or s.phase.startswith("fine, noisy") or s.phase == "mixed, noisy, late":
+            return
+        elif s.phase == "mixed" and s.noisy and (s.start or self._aim(s)):
             self._enter(s, "mixed, noisy, late")
             rule = "under noise a model averages and a population explores"
             _log(s, seen, rule, "CMA-ES starts at the best point and takes turns with the model", "a wider search")
-        elif s.phase == "mixed":
+            return
+        if s.phase.startswith("fine"):
+            self._enter(s, "fine, noisy, late" if s.noisy else "fine, late")
+            rule = "at this number a population does as well, at a fraction of the cost"
+            _log(s, seen, rule, "the Gaussian process ends", "more trials in the same time")
+        elif s.start or self._aim(s):
             self._enter(s, "mixed, late")
             rule = "near an optimum a covariance adapts faster than a global model, at a fraction of the cost"
             _log(s, seen, rule, "CMA-ES takes over from the best point", "convergence, restarts if it is trapped")
@@ -332,6 +381,12 @@ class Auto:
 
 def _log(s: AutoState, seen: str, rule: str, chosen: str, expected: str) -> None:
     s.log.append(DecisionRecord(len(s.archive), seen, rule, chosen, expected))
+
+
+def _thought(held: int, dim: int) -> float:
+    """Seconds that a suggestion of the model costs, refits included (`benchmarks/suggest_time.py`)."""
+    once, each, columns = _THOUGHT
+    return once + each * held * (dim + columns)
 
 
 def _fine(space: Space) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,16 @@ class Fold:
         rows, self.state = self.optimizer.ask(self.state, n)
         return rows
 
-    def tell(self, row: Array, seen: Observation) -> None:
-        """What became of a point, shape (dim,), told to the optimizer with the sign that it minimizes."""
-        signed = dataclasses.replace(seen, values=tuple(-v for v in seen.values)) if self.maximize else seen
-        self.state = self.optimizer.tell(self.state, row[None], [signed])
+    def tell(self, row: Array, seen: Observation, seconds: float | None = None) -> None:
+        """What became of a point, shape (dim,), told to the optimizer with the sign that it minimizes.
+
+        Args:
+            row: the point.
+            seen: what came back.
+            seconds: from its ask to its tell.
+        """
+        values = tuple(-v for v in seen.values) if self.maximize else seen.values
+        self.state = self.optimizer.tell(self.state, row[None], [replace(seen, values=values, seconds=seconds)])
 
     def replay(self, events: Sequence[Event]) -> None:
         """Apply stored events."""
@@ -87,18 +93,18 @@ class Fold:
                 if new:
                     self._ask_again(e, row)
             case "take":
-                self.put(dataclasses.replace(self.trials[e.trial], owner=e.data["owner"]))
+                self.put(replace(self.trials[e.trial], owner=e.data["owner"], started=e.time))
             case "report":
                 trial, seen = self.trials[e.trial], read_observation(e.data)
-                self.put(dataclasses.replace(trial, reports=(*trial.reports, seen)))
+                self.put(replace(trial, reports=(*trial.reports, seen)))
                 if new and isinstance(self.optimizer, Stops):
                     self.tell(trial.row, seen)
             case _:
                 trial, seen = self.trials[e.trial], read_observation(e.data)
                 state, error = TrialState(e.data["state"]), e.data.get("error")
-                self.put(dataclasses.replace(trial, state=state, observation=seen, error=error, ended=e.time))
+                self.put(replace(trial, state=state, observation=seen, error=error, ended=e.time))
                 if new:
-                    self.tell(trial.row, seen)
+                    self.tell(trial.row, seen, e.time - trial.started)
 
     def _ask_again(self, e: Event, row: Array) -> None:
         """Ask what was asked then; where the answer differs now, the stored one holds."""
@@ -135,5 +141,5 @@ def read_observation(data: Mapping[str, Any]) -> Observation:
         tuple(data.get("constraints", ())),
         data.get("fidelity", 1.0),
         data.get("cost"),
-        Status(data["status"]),
+        status=Status(data["status"]),
     )

@@ -65,6 +65,7 @@ class Study:
         optimizer: a recipe or its name; default `Auto()`, or what the study was created with.
         maximize: values are to be maximized.
         budget: number of trials planned, for optimizers that plan ahead.
+        seconds: wall-clock time planned, for the same.
 
     Attributes:
         owner: who evaluates the trials that are asked here, as the store names it.
@@ -84,6 +85,7 @@ class Study:
         optimizer: AnyOptimizer | str | None = None,
         maximize: bool | None = None,
         budget: int | None = None,
+        seconds: float | None = None,
         readonly: bool = False,
     ) -> None:
         if not isinstance(name, str) or not name or name != name.encode(errors="replace").decode():
@@ -104,8 +106,10 @@ class Study:
                     "give a space to create it"
                 )
             recipe = find_optimizer("Auto") if recipe is None else recipe
-            if isinstance(recipe, ReadsBudget) and recipe.budget is None and budget is not None:
-                recipe = dataclasses.replace(recipe, budget=budget)  # type: ignore[type-var]
+            if isinstance(recipe, ReadsBudget):
+                plan = {"budget": budget, "seconds": seconds}
+                due = {k: v for k, v in plan.items() if v is not None and getattr(recipe, k, v) is None}
+                recipe = dataclasses.replace(recipe, **due)  # type: ignore[type-var]
             header = self.store.create(
                 name,
                 {
@@ -143,12 +147,14 @@ class Study:
         stored = self._header["optimizer"]
         if recipe is None:
             return from_data(stored)  # type: ignore[no-any-return]
-        given = to_data(recipe)
-        same_but_budget = {**stored, "budget": None} == {**given, "budget": None}
-        self._check("optimizer", same_but_budget, stored)
-        if isinstance(recipe, ReadsBudget):
-            return dataclasses.replace(recipe, budget=stored.get("budget"))  # type: ignore[type-var]
-        return recipe
+        if not isinstance(recipe, ReadsBudget):
+            self._check("optimizer", to_data(recipe) == stored, stored)
+            return recipe
+        known = from_data(stored)
+        plan = {k: getattr(known, k, None) for k in ("budget", "seconds") if hasattr(recipe, k)}
+        planned = dataclasses.replace(recipe, **plan)  # type: ignore[type-var]
+        self._check("optimizer", to_data(planned) == to_data(known), stored)
+        return planned
 
     # --- ask and tell ------------------------------------------------------------------------------------------
 
@@ -263,8 +269,9 @@ class Study:
             for number in list(self._fold.running):
                 left = self._fold.trials[number]
                 if not alive(left.owner):
-                    taken.append(dataclasses.replace(left, owner=self.owner))
-                    self._record(Event("take", number, time.time(), {"owner": self.owner}), taken[-1])
+                    now = time.time()
+                    taken.append(dataclasses.replace(left, owner=self.owner, started=now))
+                    self._record(Event("take", number, now, {"owner": self.owner}), taken[-1])
         return taken
 
     def _finish(self, trial: Trial | int, state: TrialState, seen: Observation, reason: str | None) -> Trial:
@@ -272,8 +279,8 @@ class Study:
             reason = reason.strip().encode(errors="backslashreplace").decode() or "no reason given"
         with self.transaction():
             found = self._running(trial)
-            self._fold.tell(found.row, seen)
             now = time.time()
+            self._fold.tell(found.row, seen, now - found.started)
             data = {"state": str(state), **write_observation(seen), **({"error": reason} if reason else {})}
             done = dataclasses.replace(found, state=state, observation=seen, error=reason, ended=now)
             self._record(Event("tell", found.number, now, data), done)

@@ -34,7 +34,7 @@ class Trial:
         error: why it failed, with the traceback if there was one.
         source: "optimizer", or "user" for a configuration that was given.
         owner: who evaluates it (see `study.owner`).
-        started, ended: seconds since the epoch.
+        started, ended: seconds since the epoch; it starts when it is asked, or taken up by another process.
     """
 
     number: int
@@ -56,7 +56,7 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds from ask to tell; NaN while running."""
+        """Wall-clock seconds from start to end; NaN while running."""
         return self.ended - self.started
 
     def as_dict(self) -> dict[str, Any]:

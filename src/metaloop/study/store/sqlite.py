@@ -143,6 +143,8 @@ class SQLiteStore:
                 (study, e.trial, json.dumps(e.data["config"]), e.time),
             )
             return
+        if e.kind == "take":
+            self._db.execute("UPDATE trial SET started = ? WHERE study = ? AND number = ?", (e.time, study, e.trial))
         if e.kind != "tell":
             return
         values = e.data.get("values") or [None]
