@@ -23,6 +23,7 @@ deps:
 # Evidence that takes longer: each file prints its table.
 bench: $(VENV)/.test peers
 	$(BIN)/python benchmarks/suggest_time.py --peer-python .venv-peers/bin/python
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/model_selection.py --peer-python .venv-peers/bin/python
 	$(BIN)/python benchmarks/tune_cmaes.py
