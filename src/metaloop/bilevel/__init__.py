@@ -1,0 +1,31 @@
+"""WHERE SHOULD INNER LOOPS START? Gradients through inner loops, and learning to learn (extra `jax`)."""
+
+from __future__ import annotations
+
+try:
+    import jax as _jax  # noqa: F401
+except ImportError as error:  # pragma: no cover - the one environment has it
+    raise ImportError("metaloop.bilevel needs JAX: pip install 'metaloop[jax]'") from error
+
+from metaloop.bilevel.diagnosis import Finding
+from metaloop.bilevel.hypergradient import Hypergradient, HypergradientWarning, hypergradient
+from metaloop.bilevel.linear import CG, Neumann
+from metaloop.bilevel.methods import FiniteDifference, Implicit, Truncated, Unrolled
+from metaloop.bilevel.problem import Problem
+from metaloop.bilevel.solvers import Descent, Foreign
+
+__all__ = [
+    "CG",
+    "Descent",
+    "Finding",
+    "FiniteDifference",
+    "Foreign",
+    "Hypergradient",
+    "HypergradientWarning",
+    "Implicit",
+    "Neumann",
+    "Problem",
+    "Truncated",
+    "Unrolled",
+    "hypergradient",
+]
