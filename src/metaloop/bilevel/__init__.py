@@ -8,24 +8,36 @@ except ImportError as error:  # pragma: no cover - the one environment has it
     raise ImportError("metaloop.bilevel needs JAX: pip install 'metaloop[jax]'") from error
 
 from metaloop.bilevel.diagnosis import Finding
+from metaloop.bilevel.fit import Fitted, fit
 from metaloop.bilevel.hypergradient import Hypergradient, HypergradientWarning, hypergradient
+from metaloop.bilevel.learners import ANIL, FOMAML, IMAML, MAML, MetaSGD, Model, Reptile, Selective
 from metaloop.bilevel.linear import CG, Neumann
 from metaloop.bilevel.methods import FiniteDifference, Implicit, Truncated, Unrolled
 from metaloop.bilevel.problem import Problem
 from metaloop.bilevel.solvers import Descent, Foreign
 
 __all__ = [
+    "ANIL",
     "CG",
+    "FOMAML",
+    "IMAML",
+    "MAML",
     "Descent",
     "Finding",
     "FiniteDifference",
+    "Fitted",
     "Foreign",
     "Hypergradient",
     "HypergradientWarning",
     "Implicit",
+    "MetaSGD",
+    "Model",
     "Neumann",
     "Problem",
+    "Reptile",
+    "Selective",
     "Truncated",
     "Unrolled",
+    "fit",
     "hypergradient",
 ]
