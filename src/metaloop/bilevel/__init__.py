@@ -13,6 +13,7 @@ from metaloop.bilevel.hypergradient import Hypergradient, HypergradientWarning, 
 from metaloop.bilevel.learners import ANIL, FOMAML, IMAML, MAML, MetaSGD, Model, Reptile, Selective
 from metaloop.bilevel.linear import CG, Neumann
 from metaloop.bilevel.methods import FiniteDifference, Implicit, Truncated, Unrolled
+from metaloop.bilevel.outer import Learned, OuterDescent, learn
 from metaloop.bilevel.problem import Problem
 from metaloop.bilevel.solvers import Descent, Foreign
 
@@ -30,9 +31,11 @@ __all__ = [
     "Hypergradient",
     "HypergradientWarning",
     "Implicit",
+    "Learned",
     "MetaSGD",
     "Model",
     "Neumann",
+    "OuterDescent",
     "Problem",
     "Reptile",
     "Selective",
@@ -40,4 +43,5 @@ __all__ = [
     "Unrolled",
     "fit",
     "hypergradient",
+    "learn",
 ]

@@ -172,18 +172,22 @@ def plan(problem: Problem, method: Any) -> Callable[[Tree, Tree, Any], Raw]:
 
 
 @functools.lru_cache(maxsize=_PLANS)
-def _newton(problem: Problem, method: Implicit) -> Callable[..., Any]:
-    """How much one Newton step changes an implicit gradient, relative to the parts that it is made of."""
+def _newton(problem: Problem, method: Implicit) -> Callable[..., tuple[Any, Any]]:
+    """How much one Newton step changes an implicit gradient, relative to its parts; and the products that took."""
 
-    def run(of_problem: dict[str, Any], of_method: dict[str, Any], u: Tree, w: Tree, gradient: Tree, data: Any) -> Any:
+    def run(
+        of_problem: dict[str, Any], of_method: dict[str, Any], u: Tree, w: Tree, gradient: Tree, data: Any
+    ) -> tuple[Any, Any]:
         p, m = with_floats(problem, of_problem), with_floats(method, of_method)
         flat, shape = ravel_pytree(w)
         slope, product = jax.linearize(lambda x: ravel_pytree(p.gradient(u, data)(shape(x)))[0], flat)
-        step = with_floats(m.linear, {"tolerance": 0.05}).solve(lambda v: product(v) + m.damping * v, slope).solution
-        after = m.at(p, u, shape(flat - step), data)
+        step = with_floats(m.linear, {"tolerance": 0.05}).solve(lambda v: product(v) + m.damping * v, slope)
+        after = m.at(p, u, shape(flat - step.solution), data)
         direct = jax.grad(p.outer_loss, argnums=1)(w, u, data)
         parts = norm(after.gradient) + norm(direct)
-        return norm(jax.tree.map(jnp.subtract, after.gradient, gradient)) / parts
+        error = norm(jax.tree.map(jnp.subtract, after.gradient, gradient)) / parts
+        assert after.linear is not None
+        return error, step.products + after.linear.products
 
     return jax.jit(run)
 
@@ -247,17 +251,18 @@ def _judge_implicit(
     found = [diagnosis.no_way_to(who.only_on_the_way[0])] if who.only_on_the_way else []
     wrong = diagnosis.linear(method, raw.linear)
     found += [wrong] if wrong else []
-    error = 0.0
+    error, more = 0.0, 0
     if not (wrong and wrong.kind == "indefinite") and not out.inner_residual <= _SURE * float(raw.first):
         check = _newton(shape_of(problem), shape_of(method))
-        error = float(check(floats(problem), floats(method), u, raw.inner, raw.gradient, data))
+        changed, taken = check(floats(problem), floats(method), u, raw.inner, raw.gradient, data)
+        error, more = float(changed), int(taken)
         found += [diagnosis.unconverged(error)] if not error <= diagnosis.WRONG else []
     seen = eigenvalues(raw.linear.alphas, raw.linear.betas)
     return replace(
         out,
         inner_error=error,
         linear_residual=float(raw.linear.residual),
-        products=int(raw.linear.products),
+        products=int(raw.linear.products) + more,
         condition=float(seen[-1] / seen[0]) if len(seen) and seen[0] > 0 else math.nan,
         findings=tuple(found),
     )
