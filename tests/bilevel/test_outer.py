@@ -37,7 +37,7 @@ def test_the_known_optimum_is_found(method, warm):
 def test_a_warm_start_needs_fewer_inner_steps():
     problem = Problem(inner, outer, Descent(0.2, steps=2))
     settings = {"method": Implicit(), "rate": 0.1, "steps": 300}
-    with pytest.warns(HypergradientWarning, match="outer step 0"):
+    with pytest.warns(HypergradientWarning, match="outer step 0: the inner solve has not converged"):
         warm = learn(problem, np.zeros(3), np.zeros(3), data=DATA, recipe=OuterDescent(**settings))
     with pytest.warns(HypergradientWarning, match="has not converged"):
         cold = learn(problem, np.zeros(3), np.zeros(3), data=DATA, recipe=OuterDescent(**settings, warm=False))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metaloop.bilevel.learners import Batch, Model, Task
-from metaloop.bilevel.trees import Tree, finite, floats, precision, shape_of, with_floats
+from metaloop.bilevel.trees import Tree, arrays, finite, floats, precision, shape_of, with_floats
 from metaloop.errors import InputError, refuse, require
 
 Sampler = Callable[[Any], Task]
@@ -25,7 +25,7 @@ class Fitted:
 
     Attributes:
         recipe, model: as given.
-        variables: what was learned.
+        variables: what was learned, of numpy arrays.
         losses: of the query after adaptation, mean over the batch of each meta-step, shape (meta_steps,).
         skipped: meta-steps whose gradient was not finite and that changed nothing.
         state: of the outer optimizer: all that `fit(..., resume=)` needs beside the variables.
@@ -179,7 +179,7 @@ def fit(
             done += length
             if progress is not None:
                 progress(done, float(loss[-1]))
-    return Fitted(recipe, model, variables, np.concatenate(losses), skipped, state)
+    return Fitted(recipe, model, arrays(variables), np.concatenate(losses), skipped, arrays(state))
 
 
 @functools.cache

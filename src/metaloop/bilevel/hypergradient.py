@@ -20,7 +20,7 @@ from metaloop.bilevel.linear import CG, eigenvalues
 from metaloop.bilevel.methods import Implicit, Method, Raw, Truncated, Unrolled
 from metaloop.bilevel.problem import Problem, Roles, roles
 from metaloop.bilevel.solvers import Descent, norm
-from metaloop.bilevel.trees import Tree, floats, precision, shape_of, with_floats
+from metaloop.bilevel.trees import Tree, arrays, floats, precision, shape_of, with_floats
 from metaloop.errors import InputError, refuse
 
 _SURE = 1e-6  # share of the first inner gradient below which a solve has converged without a closer look
@@ -40,8 +40,8 @@ class Hypergradient:
 
     Attributes:
         value: of the outer loss.
-        gradient: with respect to the outer variables, a tree like them.
-        inner: the inner solution.
+        gradient: with respect to the outer variables, a tree like them, of numpy arrays.
+        inner: the inner solution, of numpy arrays.
         method: that was used.
         why: why "auto" chose it; empty where it did not choose.
         steps: that the inner solver took; -1 where it did not say.
@@ -223,11 +223,21 @@ def _one(
 ) -> Hypergradient:  # fmt: skip
     raw = plan(problem, method)(u, start, data)
     finite = all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves((raw.value, raw.gradient)))
+    nan = math.nan
     out = Hypergradient(
-        value=float(raw.value), gradient=raw.gradient, inner=raw.inner, method=method, why=why, steps=int(raw.steps),
-        inner_residual=float(raw.last), inner_error=math.nan, linear_residual=math.nan, products=0, condition=math.nan,
+        value=float(raw.value),
+        gradient=arrays(raw.gradient),
+        inner=arrays(raw.inner),
+        method=method,
+        why=why,
+        steps=int(raw.steps),
+        inner_residual=float(raw.last),
+        inner_error=nan,
+        linear_residual=nan,
+        products=0,
+        condition=nan,
         findings=(),
-    )  # fmt: skip
+    )
     if not finite:
         steps = problem.solver.steps if isinstance(problem.solver, Descent) else 0
         at = int(_first_bad(shape_of(problem))(floats(problem), u, start, data)) if steps else -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from metaloop.bilevel.diagnosis import WRONG
 from metaloop.bilevel.hypergradient import Hypergradient, HypergradientWarning, hypergradient
 from metaloop.bilevel.problem import Problem
-from metaloop.bilevel.trees import Tree, finite, floats, precision, shape_of, with_floats
+from metaloop.bilevel.solvers import norm
+from metaloop.bilevel.trees import Tree, arrays, finite, floats, precision, shape_of, with_floats
 from metaloop.errors import InputError, refuse, require
 from metaloop.recipe import tunable
 from metaloop.space import Float, Int
@@ -57,11 +59,12 @@ class Learned:
     """What an outer loop found.
 
     Attributes:
-        outer: the outer variables at the smallest outer loss met.
+        outer: the outer variables at the smallest outer loss met, of numpy arrays.
         inner: the inner solution there.
         value: that loss.
         values: of all steps, shape (steps,).
-        looks: (step, hypergradient) each time that its soundness was looked at.
+        looks: (step, hypergradient) each time that its soundness was looked at. An inner solve counts as unconverged
+            if the error that it makes matters beside the gradient of the first step.
     """
 
     outer: Tree
@@ -110,12 +113,17 @@ def learn(
         optimizer = _adam(recipe.rate) if recipe.optimizer is None else recipe.optimizer
         state, method = optimizer.init(outer), recipe.method
         best: tuple[float, Tree, Tree] = (float("inf"), outer, start)
-        values, looks = [], list[tuple[int, Hypergradient]]()
+        values, looks, first = [], list[tuple[int, Hypergradient]](), 0.0
         for k in range(recipe.steps):
             now = drawn(jax.random.fold_in(key, k)) if drawn is not None else data
             if k % recipe.look == 0 or k == recipe.steps - 1:
-                looks.append((k, hypergradient(problem, outer, start, data=now, method=method, warn=False)))
-                method = looks[-1][1].method
+                seen = hypergradient(problem, outer, start, data=now, method=method, warn=False)
+                size = float(norm(seen.gradient))
+                first = first or size
+                if seen.inner_error * size <= WRONG * first:  # at the optimum any error is large beside the gradient
+                    seen = replace(seen, findings=tuple(f for f in seen.findings if f.kind != "unconverged"))
+                looks.append((k, seen))
+                method = seen.method
                 _warn(looks)
             step = _step(shape_of(problem), shape_of(method), optimizer, recipe.warm)
             before = outer
@@ -132,7 +140,7 @@ def learn(
                 best = (values[-1], before, inner)
             if progress is not None:
                 progress(k + 1, values[-1])
-    return Learned(best[1], best[2], best[0], np.array(values), tuple(looks))
+    return Learned(arrays(best[1]), arrays(best[2]), best[0], np.array(values), tuple(looks))
 
 
 def _warn(looks: list[tuple[int, Hypergradient]]) -> None:

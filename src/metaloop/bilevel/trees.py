@@ -32,6 +32,11 @@ def precision(*trees: Tree) -> AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
+def arrays(tree: Tree) -> Tree:
+    """The tree with numpy's arrays: double ones are awkward as jax's where its default is single. Nothing is copied."""
+    return jax.tree.map(np.asarray, tree)
+
+
 def used(function: Callable[..., Any], *args: Tree) -> list[bool]:
     """Which leaves of the arguments a function's result depends on: what it was written to read, whatever the values.
 
