@@ -10,6 +10,7 @@ except ImportError as error:  # pragma: no cover - the one environment has it
 from metaloop.bilevel.diagnosis import Finding
 from metaloop.bilevel.fit import Fitted, fit
 from metaloop.bilevel.hypergradient import Hypergradient, HypergradientWarning, hypergradient
+from metaloop.bilevel.learned_optimizer import PES, Inner, LearnedOptimizer, Trained, Unroll, course, meta_train
 from metaloop.bilevel.learners import ANIL, FOMAML, IMAML, MAML, MetaSGD, Model, Reptile, Selective
 from metaloop.bilevel.linear import CG, Neumann
 from metaloop.bilevel.methods import FiniteDifference, Implicit, Truncated, Unrolled
@@ -23,6 +24,7 @@ __all__ = [
     "FOMAML",
     "IMAML",
     "MAML",
+    "PES",
     "Descent",
     "Finding",
     "FiniteDifference",
@@ -31,7 +33,9 @@ __all__ = [
     "Hypergradient",
     "HypergradientWarning",
     "Implicit",
+    "Inner",
     "Learned",
+    "LearnedOptimizer",
     "MetaSGD",
     "Model",
     "Neumann",
@@ -39,9 +43,13 @@ __all__ = [
     "Problem",
     "Reptile",
     "Selective",
+    "Trained",
     "Truncated",
+    "Unroll",
     "Unrolled",
+    "course",
     "fit",
     "hypergradient",
     "learn",
+    "meta_train",
 ]
