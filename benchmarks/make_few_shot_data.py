@@ -3,7 +3,7 @@
     python benchmarks/make_few_shot_data.py OMNIGLOT OPTDIGITS [OUT]
 
 OMNIGLOT holds images_background_small1.zip, images_background_small2.zip and all_runs.zip of brendenlake/omniglot;
-OPTDIGITS holds optdigits.tra and optdigits.tes of the UCI repository (a line of column names may stand before the rows).
+OPTDIGITS holds optdigits.tra and optdigits.tes of the UCI repository; a line of column names may stand before the rows.
 
 Characters become 28 x 28 images of ink in sixteen levels. A pixel is the mean over the 3.75 x 3.75 pixels it covers,
 parts of pixels weighted by their area: picking every so many pixels would tear strokes that are two pixels wide.
@@ -105,7 +105,7 @@ def make_characters(folder: Path, out: Path) -> None:
 
     # The runs come without names of alphabets. Drawings are of mouse and hand: two equal ones are one drawing.
     known = {hashlib.sha256(row[3].tobytes()).digest(): row[0] for row in small1 + small2}
-    drawings = [d for d in (*support.reshape(-1, 105, 105), *query.reshape(-1, 105, 105))]
+    drawings = np.concatenate([support.reshape(-1, 105, 105), query.reshape(-1, 105, 105)])
     shared = sum(hashlib.sha256(d.tobytes()).digest() in known for d in drawings)
     repeated = sum(hashlib.sha256(row[3].tobytes()).digest() in known for row in small2 if row[0] in seen)
     print(f"drawings of Lake's runs that are also in the background sets: {shared} of {len(drawings)}")
