@@ -61,7 +61,8 @@ def _weights(center: NDArray[np.floating], step: NDArray[np.floating]) -> NDArra
     """(n, 28, 28), what of each input row makes each output row: linear interpolation, no ink outside."""
     pixel = np.arange(SIDE, dtype=np.float32)
     place = center[:, None] + step[:, None] * (pixel - (SIDE - 1) / 2) + (SIDE - 1) / 2
-    return np.maximum(0, 1 - np.abs(place[..., None] - pixel))
+    weights: NDArray[np.floating] = np.maximum(0, 1 - np.abs(place[..., None] - pixel))
+    return weights
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Convolutions are matrix products of patches (im2col). Under `vmap` over tasks these become one batched product, while
 XLA's grouped convolutions, which differing kernels lead to, are many times slower on a CPU. Four 3 x 3 convolutions of
-stride 2 with batch normalization, as in Finn, Abbeel & Levine 2017, "Model-agnostic meta-learning", for Omniglot.
+stride 2 with batch normalization, as in Finn, Abbeel & Levine 2017, "Model-agnostic meta-learning", for Omniglot; where
+there are more, the first ones have stride 1.
 """
 
 from __future__ import annotations
@@ -51,8 +52,15 @@ def initial(key: jax.Array, widths: Sequence[int] = (64, 64, 64, 64)) -> Weights
     return weights
 
 
-def _layer(layer: dict[str, jax.Array], x: jax.Array, known: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    x = convolve(x, layer["kernel"], 2)
+def _stride(k: int, layers: int) -> int:
+    """Of layer k: the last four halve the image, 28 -> 14 -> 7 -> 4 -> 2."""
+    return 2 if k >= layers - 4 else 1
+
+
+def _layer(
+    layer: dict[str, jax.Array], x: jax.Array, stride: int, known: Any
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    x = convolve(x, layer["kernel"], stride)
     mean, variance = (x.mean((0, 1, 2)), x.var((0, 1, 2))) if known is None else known
     x = (x - mean) * (layer["scale"] * jax.lax.rsqrt(variance + _STEADY)) + layer["shift"]
     return jax.nn.relu(x), (mean, variance)
@@ -68,19 +76,19 @@ def embed(weights: Weights, images: jax.Array, statistics: Statistics | None = N
             features depend on what else is in the batch.
 
     Returns:
-        (n, features): of four layers 2 x 2 x the last one's channels.
+        (n, features): of four or more layers 2 x 2 x the last one's channels.
     """
     x = images[..., None]
     for k, layer in enumerate(weights):
-        x, _ = _layer(layer, x, None if statistics is None else statistics[k])
+        x, _ = _layer(layer, x, _stride(k, len(weights)), None if statistics is None else statistics[k])
     return x.reshape(len(images), -1)
 
 
 def statistics(weights: Weights, images: jax.Array) -> Statistics:
     """Mean and variance of each layer's channels over images (n, 28, 28)."""
     x, found = images[..., None], []
-    for layer in weights:
-        x, both = _layer(layer, x, None)
+    for k, layer in enumerate(weights):
+        x, both = _layer(layer, x, _stride(k, len(weights)), None)
         found.append(both)
     return found
 

@@ -26,7 +26,7 @@ class Settings:
     """How a prototypical network is trained.
 
     Attributes:
-        widths: channels of the four convolutions.
+        widths: channels of the convolutions.
         steps: of the optimizer, AdamW with a cosine schedule.
         way: classes of a batch.
         drawings: of each class; each in turn is the support of a one-shot episode whose queries are the others.
