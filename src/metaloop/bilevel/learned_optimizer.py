@@ -26,8 +26,9 @@ from metaloop.space import Float, Int
 _DECAYS = (0.5, 0.9, 0.99)  # of the averages of the gradient
 _SQUARE = 0.99  # of the average of its square
 _FEATURES = 2 * len(_DECAYS) + 3
-_SCALE = 1e-3  # of a step where the network says nothing
-_SLOPE = 1e-3  # how much its two outputs count
+_SCALE = 1e-2  # of a step before training, as a learning rate of Adam's
+_HASTE = 30.0  # the logarithm of that scale is learned so many times as fast as the weights
+_TINY = 1e-16  # under square roots, whose slope at 0 is infinite
 
 
 class Statistics(NamedTuple):
@@ -61,7 +62,7 @@ class LearnedOptimizer:
         InputError: fewer than 1 unit.
     """
 
-    hidden: int = tunable(16, Int(4, 64, log=True))
+    hidden: int = tunable(8, Int(4, 64, log=True))
 
     def __post_init__(self) -> None:
         require("hidden", self.hidden, lambda v: v >= 1 and v == int(v), "a whole number of at least 1")
@@ -71,9 +72,9 @@ class LearnedOptimizer:
         sizes = (_FEATURES, self.hidden, self.hidden, 2)
         keys = jax.random.split(key, 3)
         return [
-            {"w": jax.random.normal(k, (a, b)) / jnp.sqrt(a), "b": jnp.zeros(b)}
+            {"w": jax.random.normal(k, (a, b)) * jnp.sqrt(2 / a) * (0.1 if b == 2 else 1.0), "b": jnp.zeros(b)}
             for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)
-        ] + [{"scale": jnp.asarray(np.log(_SCALE), jnp.float32)}]
+        ] + [{"scale": jnp.zeros(())}]
 
     def rule(self, weights: Tree) -> Rule:
         """The update rule with these weights: init and update, as optax has them."""
@@ -97,18 +98,18 @@ class LearnedOptimizer:
 
 def _step(weights: Tree, p: Any, g: Any, square: Any, means: Sequence[Any], k: Any) -> Any:
     """The change of one leaf: features of each parameter, the network, and a bounded step."""
-    root = jnp.sqrt(square / (1 - _SQUARE**k)) + 1e-8
+    root = jnp.sqrt(square / (1 - _SQUARE**k) + _TINY)
     unbiased = [m / (1 - d**k) for d, m in zip(_DECAYS, means, strict=True)]
-    each = [m / root for m in unbiased] + [jnp.tanh(m / (jnp.sqrt((m**2).mean()) + 1e-8)) for m in unbiased]
-    size = jnp.sqrt((p**2).mean()) + 1e-3
+    each = [m / root for m in unbiased] + [jnp.tanh(m / jnp.sqrt((m**2).mean() + _TINY)) for m in unbiased]
+    size = jnp.sqrt((p**2).mean() + 1e-6)
     time = jnp.broadcast_to(jnp.log1p(k) / 10, p.shape)
     features = jnp.stack([*each, g / root, p / size, time], axis=-1)
     x = jnp.clip(features, -5, 5)
     for layer in weights[:-2]:
-        x = jnp.tanh(x @ layer["w"] + layer["b"])
+        x = jax.nn.relu(x @ layer["w"] + layer["b"])
     out = x @ weights[-2]["w"] + weights[-2]["b"]
     # beside what the network adds, a momentum normalized as Adam's: where training begins
-    pace = jnp.exp(jnp.clip(weights[-1]["scale"] + out[..., 1], -20.0, 1.0))
+    pace = jnp.exp(jnp.clip(np.log(_SCALE) + _HASTE * weights[-1]["scale"] + out[..., 1], -20.0, 1.0))
     return -pace * (unbiased[1] / root + out[..., 0])
 
 
@@ -195,7 +196,7 @@ def meta_train(
     horizon: int = 200,
     meta_steps: int = 1000,
     batch: int = 8,
-    rate: float = 1e-3,
+    rate: float = 3e-3,
     seed: int = 0,
     start: Tree | None = None,
     progress: Callable[[int, float], None] | None = None,
