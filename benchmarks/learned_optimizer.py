@@ -75,7 +75,8 @@ def sinusoids(sizes=(1, 40, 40, 1), activation=jnp.tanh):
 def score(curves):
     """Geometric mean of the loss along a run, shape (runs,); a run that diverged counts as its first loss, tenfold."""
     first = np.nanmax(np.where(np.isfinite(curves[:, :1]), curves[:, :1], np.nan))
-    return np.exp(np.log(np.where(np.isfinite(curves), np.minimum(curves, 10 * first), 10 * first)).mean(1))
+    kept = np.where(np.isfinite(curves), np.clip(curves, 1e-6, 10 * first), 10 * first)
+    return np.exp(np.log(kept).mean(1))
 
 
 def sgd(rate):
