@@ -75,4 +75,9 @@ if __name__ == "__main__":
         for seed in range(given.seeds):
             begun = time.process_time()
             network = train(characters, seed=seed, settings=Settings(steps=given.steps))
-            report(f"prototypes, {given.steps} steps", seed, network.classify, normal, time.process_time() - begun)
+            seconds = time.process_time() - begun
+            model = f"prototypes, {given.steps} steps"
+            report(model, seed, network.classify, normal, seconds)
+            # Support and queries are both seen as they are and in 8 distorted copies.
+            few = {name: e[:100] for name, e in normal.items()}
+            report(f"{model}, 8 views", seed, lambda e, network=network: network.classify(e, views=8), few, seconds)
