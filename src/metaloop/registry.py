@@ -36,6 +36,7 @@ _TABLES: dict[str, dict[str, str]] = {
     },
     "systems": {
         "choosing": "metaloop.systems.choosing:SYSTEM",
+        "few-shot": "metaloop.systems.few_shot:SYSTEM",
         "scf": "metaloop.systems.scf:SYSTEM",
         "sampling": "metaloop.systems.sampling:SYSTEM",
     },
