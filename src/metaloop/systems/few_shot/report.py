@@ -210,15 +210,15 @@ def _character_figure(errors: dict[str, dict[str, NDArray[np.float64]]]) -> Figu
             at = [i + (k - (len(errors) - 1) / 2) * width for i, _, _ in rows]
             ax.bar(at, [100 * v for _, v, _ in rows], width * 0.9, color=DATA[k % len(DATA)], label=name,
                    yerr=[100 * (e[1] - v) for _, v, e in rows], error_kw={"ecolor": INK, "lw": 1})  # fmt: skip
-        chance = [80.0, 95.0, 95.0]
-        ax.hlines(chance, np.arange(3) - 0.45, np.arange(3) + 0.45, colors=INK, linestyles=":", lw=1)
         ax.set_xticks(
             np.arange(len(tests)), ["unseen alphabets,\n5-way", "unseen alphabets,\n20-way", "Lake's 20 runs,\n20-way"]
         )
         ax.set_ylabel("errors (%)")
-        ax.set_ylim(0, 100)
-        ax.legend(loc="upper left", ncols=2, fontsize=8)
-    caption = "One drawing of each character is known. Dotted: guessing. Bars are 95 % intervals over episodes."
+        ax.set_ylim(0)
+        canvas.legend(loc="outside upper center", ncols=len(errors), fontsize=8)
+    caption = (
+        "One drawing of each character is known. Guessing errs in 80 and 95 %. Lines are 95 % intervals over episodes."
+    )
     return Figure(figures.svg(canvas), caption, "characters")
 
 
@@ -265,6 +265,7 @@ def _cleaning_figure(found: Sequence[cleaning.Cleaned]) -> Figure:
                            ha="center", fontsize=8)  # fmt: skip
             rows[label] = name
         right.set_yticks(range(len(rows)), list(rows))
+        right.margins(x=0.15)
         right.set_ylim(-0.6, len(rows) - 0.3)
         right.set_xlabel("test accuracy (%)")
     caption = (
