@@ -44,6 +44,7 @@ def sampler(key):
 ALL = [
     MAML(steps=3, rate=0.05),
     ANIL(head=["head"], steps=3),
+    MAML(steps=1, rate=0.05, every_step=True),
     MetaSGD(steps=3, rate=0.05),
     Selective(steps=3),
     Selective(steps=3, learn_start=False),
@@ -111,6 +112,15 @@ def test_the_implicit_gradient_is_that_of_the_pulled_optimum(double):
 
     check = differences(jax.jit(judged), {"start": params}, 1e-4)
     assert np.linalg.norm(flat(slope) - check) < 1e-5 * np.linalg.norm(check)
+
+
+def test_judged_after_every_step(double):
+    params, one = init(jax.random.key(0)), task(jax.random.key(1))
+    recipe = MAML(steps=3, rate=0.05, every_step=True)
+    value, slope = recipe.slope(MODEL, {"start": params}, one)
+    parts = [MAML(steps=k, rate=0.05).slope(MODEL, {"start": params}, one) for k in (1, 2, 3)]
+    assert value == pytest.approx(np.mean([float(v) for v, _ in parts]))
+    assert np.allclose(flat(slope), np.mean([flat(s) for _, s in parts], axis=0), rtol=1e-9)
 
 
 def test_reptile_moves_towards_where_training_ends(double):

@@ -102,6 +102,8 @@ class MAML:
         steps: of the adaptation, in training.
         rate: its learning rate.
         first_order: leave second derivatives out (FOMAML): a step costs less, and is a little worse.
+        every_step: judge the query after every step and not after the last one alone (Antoniou, Edwards & Storkey 2019):
+            the start is then good for fewer steps, and for many more.
 
     Raises:
         InputError: fewer than 1 step, or a rate that is not greater than 0.
@@ -110,6 +112,7 @@ class MAML:
     steps: int = tunable(1, Int(1, 10))
     rate: float = tunable(0.01, Float(1e-3, 1.0, log=True))
     first_order: bool = False
+    every_step: bool = False
 
     def __post_init__(self) -> None:
         _check(self.steps, self.rate)
@@ -127,7 +130,13 @@ class MAML:
         support, query = task
 
         def judged(v: Tree) -> Any:
-            return model.loss(self.adapted(model, v, support, self.steps), query)
+            if not self.every_step:
+                return model.loss(self.adapted(model, v, support, self.steps), query)
+            losses = []
+            for _ in range(self.steps):
+                v = {"start": self.adapted(model, v, support, 1)}
+                losses.append(model.loss(v["start"], query))
+            return sum(losses) / self.steps
 
         return jax.value_and_grad(judged)(variables)
 

@@ -25,7 +25,7 @@ _QUERIES = 3
 
 
 def learn_waves(meta_steps: int, seed: int = 0, *, rates: bool = False, progress: Progress | None = None) -> Fitted:
-    """MAML with one step, as published; with `rates`, its learning rates are learned too, under a falling outer rate.
+    """MAML judged after one step and after two; with `rates`, Meta-SGD with one step, under a falling outer rate.
 
     Args:
         meta_steps: of 25 tasks each.
@@ -34,7 +34,9 @@ def learn_waves(meta_steps: int, seed: int = 0, *, rates: bool = False, progress
         progress: see `fit`.
     """
     if not rates:
-        return fit(MAML(steps=1, rate=0.01), MODEL, waves, meta_steps=meta_steps, seed=seed, progress=progress)
+        return fit(
+            MAML(steps=2, rate=0.01, every_step=True), MODEL, waves, meta_steps=meta_steps, seed=seed, progress=progress
+        )
     falling = _falling(3e-3, meta_steps)
     return fit(MetaSGD(rate=0.05), MODEL, waves, meta_steps=meta_steps, seed=seed, optimizer=falling, progress=progress)
 
