@@ -8,7 +8,8 @@ in.npz holds X (n, d), y (n,), Xv (m, d), yv (m,), u (d,), rate, T and exact, th
 
 Peers:
     jaxopt          jaxopt.GradientDescent, implicit differentiation, its default linear solver (CG, normal equations)
-    jaxopt-unroll   the same solver, differentiated through its steps
+    jaxopt-unroll   the same solver, implicit_diff=False: its own unrolled loop, which keeps a copy of X for each step
+    jaxopt-scan     the same solver's update under jax.lax.scan: differentiated through its steps without these copies
     torchopt        torchopt.diff.implicit.custom_root, its default linear solver (CG, normal equations)
     torchopt-cg     the same with torchopt.linear_solve.solve_cg: the Hessian is symmetric and positive
     torch-unrolled  autograd through the steps
@@ -54,7 +55,7 @@ class Peer(NamedTuple):
     temp_bytes: int | None = None
 
 
-def jaxopt_peer(problem: Problem, implicit: bool) -> Peer:
+def jaxopt_peer(problem: Problem, name: str) -> Peer:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
     import jax
 
@@ -67,12 +68,21 @@ def jaxopt_peer(problem: Problem, implicit: bool) -> Peer:
     def inner(w: Any, u: Any, x: Any, y: Any) -> Any:
         return 0.5 / len(y) * jnp.sum((x @ w - y) ** 2) + 0.5 * jnp.sum(jnp.exp(u) * w**2)
 
+    implicit = name == "jaxopt"
     descent = jaxopt.GradientDescent(
         inner, stepsize=problem.rate, maxiter=problem.steps, tol=0, acceleration=False, implicit_diff=implicit
     )
 
     def solution(u: Any, x: Any, y: Any) -> Any:
-        return descent.run(jnp.zeros_like(u), u, x, y).params
+        first = jnp.zeros_like(u)
+        if name != "jaxopt-scan":
+            return descent.run(first, u, x, y).params
+
+        def step(carry: Any, _: None) -> tuple[Any, None]:
+            return descent.update(*carry, u, x, y), None
+
+        begin = jaxopt.OptStep(first, descent.init_state(first, u, x, y))
+        return jax.lax.scan(step, begin, length=problem.steps)[0].params
 
     def outer(u: Any, x: Any, y: Any, xv: Any, yv: Any) -> Any:
         return 0.5 / len(yv) * jnp.sum((xv @ solution(u, x, y) - yv) ** 2)
@@ -190,17 +200,14 @@ def cpu_ms(call: Callable[[], Any]) -> list[float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("problem", metavar="in.npz")
-    peers = ["jaxopt", "jaxopt-unroll", "torchopt", "torchopt-cg", "torch-unrolled", "torch-cg"]
+    peers = ["jaxopt", "jaxopt-unroll", "jaxopt-scan", "torchopt", "torchopt-cg", "torch-unrolled", "torch-cg"]
     parser.add_argument("--peer", choices=peers, required=True)
     given = parser.parse_args()
     with np.load(given.problem) as arrays:
         floats = (np.ascontiguousarray(arrays[name], np.float32) for name in ("X", "y", "Xv", "yv", "u"))
         problem = Problem(*floats, rate=float(arrays["rate"]), steps=int(arrays["T"]))
         exact = arrays["exact"].astype(np.float64)
-    if given.peer.startswith("jaxopt"):
-        peer = jaxopt_peer(problem, implicit=given.peer == "jaxopt")
-    else:
-        peer = torch_peer(problem, given.peer)
+    peer = (jaxopt_peer if given.peer.startswith("jaxopt") else torch_peer)(problem, given.peer)
     found = np.asarray(peer.hypergradient(), np.float64)
     line = {
         "peer": given.peer,

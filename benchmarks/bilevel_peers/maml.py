@@ -29,6 +29,7 @@ import argparse
 import importlib.metadata
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -124,6 +125,7 @@ def func(weights: Weights, steps: int) -> MetaGradient:
 
 
 def func_compiled(weights: Weights, steps: int) -> MetaGradient:
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else it starts a pool of processes
     gradients = torch.func.vmap(torch.func.grad(adapted_loss(steps)), in_dims=(None, 0, 0, 0, 0))
 
     @torch.compile(fullgraph=True)
