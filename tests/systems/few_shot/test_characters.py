@@ -160,24 +160,27 @@ def test_convolution_is_that_of_xla(size, side, stride):
     known = jax.lax.conv_general_dilated(
         images, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    np.testing.assert_allclose(convolve(images, kernel, stride), known, atol=1e-4)
+    made = jax.jit(convolve, static_argnums=2)(images, kernel, stride)
+    np.testing.assert_allclose(made, known, atol=1e-4)
 
 
 def test_features_with_known_statistics_are_each_images_own(seen):
     images = jnp.asarray(seen.images[:10, 0])
-    weights = initial(jax.random.key(0), (4, 4, 4, 8))
-    known = statistics(weights, images)
-    features = embed(weights, images, known)
+    weights = jax.jit(initial, static_argnums=1)(jax.random.key(0), (4, 4, 4, 8))
+    known = jax.jit(statistics)(weights, images)
+    own, batch = jax.jit(embed), jax.jit(lambda weights, images: embed(weights, images))
+    features = own(weights, images, known)
     assert features.shape == (10, 32)
-    np.testing.assert_allclose(features, embed(weights, images), atol=1e-4)
-    np.testing.assert_allclose(features[:2], embed(weights, images[:2], known), atol=1e-4)
-    assert np.abs(features[:2] - embed(weights, images[:2])).max() > 0.1
+    np.testing.assert_allclose(features, batch(weights, images), atol=1e-4)
+    np.testing.assert_allclose(features[:2], own(weights, images[:2], known), atol=1e-4)
+    assert np.abs(features[:2] - batch(weights, images[:2])).max() > 0.1
 
 
 def test_distortion_of_no_strength_is_the_image(seen):
     images = jnp.asarray(seen.images[:8, 0])
-    np.testing.assert_allclose(distort(jax.random.key(0), images, 0.0), jnp.clip(images * np.exp(0.2), 0, 1), atol=1e-4)
-    drawn = np.asarray(distort(jax.random.key(0), jnp.tile(images[:1], (8, 1, 1))))
+    draw = jax.jit(distort)
+    np.testing.assert_allclose(draw(jax.random.key(0), images, 0.0), jnp.clip(images * np.exp(0.2), 0, 1), atol=1e-4)
+    drawn = np.asarray(draw(jax.random.key(0), jnp.tile(images[:1], (8, 1, 1)), 1.0))
     assert drawn.min() >= 0
     assert drawn.max() <= 1
     assert np.abs(drawn[0] - drawn[1]).mean() > 0.01  # each has a distortion of its own
@@ -185,12 +188,12 @@ def test_distortion_of_no_strength_is_the_image(seen):
 
 
 def test_a_prototypical_network_learns_in_a_few_steps(seen):
-    learned = seen.normalized().without("Latin")
-    # Latin as it was drawn, not turned: five letters, the support one drawing each.
-    new = room.sample(seen.normalized().only("Latin"), np.random.default_rng(0), way=5, episodes=60, queries=2)
+    # As drawn, not normalized: then pixels are a poor guide, and little training is enough to be better.
+    learned = seen.without("Latin")
+    new = room.sample(seen.only("Latin"), np.random.default_rng(0), way=5, episodes=60, queries=2)
     settings = Settings(widths=(8, 16, 32, 32), steps=60, way=24, drawings=3, groups=1, per_group=12, rate=3e-3)
     network = train(learned, seed=0, settings=settings)
-    assert new.error(network.classify(new)).mean() < new.error(nearest_neighbor(new)).mean() < 0.5
+    assert new.error(network.classify(new)).mean() < 0.8 * new.error(nearest_neighbor(new)).mean()
     # A query's answer depends on nothing but the support and itself.
     np.testing.assert_array_equal(network.classify(new[:7]), network.classify(new)[:7])
 
