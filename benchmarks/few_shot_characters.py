@@ -1,6 +1,6 @@
 """Characters from one drawing without bilevel learning: pixels, networks from scratch, prototypical networks.
 
-    python benchmarks/few_shot_characters.py [--seeds 3] [--steps 6000] [--held-out Balinese Korean]
+    python benchmarks/few_shot_characters.py [--seeds 3] [--steps 3000] [--held-out Balinese Korean]
 
 Networks learn from the five training alphabets alone. Tests: Lake's 20 runs (20-way one-shot within an alphabet, 400
 queries; published, from five training alphabets: Lake, Salakhutdinov & Tenenbaum 2019, "The Omniglot challenge: a

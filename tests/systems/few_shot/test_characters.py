@@ -9,7 +9,7 @@ from metaloop.errors import InputError
 from metaloop.systems.few_shot import characters as room
 from metaloop.systems.few_shot.embedding import convolve, distort, embed, initial, statistics
 from metaloop.systems.few_shot.peers import from_scratch, nearest_neighbor
-from metaloop.systems.few_shot.prototypes import Settings, train
+from metaloop.systems.few_shot.prototypes import Prototypes, Settings, train
 
 
 @pytest.fixture(scope="module")
@@ -144,12 +144,12 @@ def test_normalizing_undoes_place_and_size():
     a, b, c = room.normalize(np.stack([ellipse(14, 14, 9, 9), ellipse(9, 17, 6, 6), ellipse(9, 17, 6, 6)]))
     assert np.abs(a - b).mean() < 0.05
     assert np.abs(ellipse(14, 14, 9, 9) - ellipse(9, 17, 6, 6)).mean() > 0.2
-    np.testing.assert_array_equal(b, c)
+    np.testing.assert_allclose(b, c, atol=1e-5)
     grid = np.arange(28) - 13.5
     flat = room.normalize(ellipse(14, 14, 5, 9), aspect=1.0)
     for moments in (a.sum(0), a.sum(1), flat.sum(0), flat.sum(1)):
         assert abs(moments @ grid / moments.sum()) < 0.2
-        assert abs(np.sqrt(moments @ grid**2 / moments.sum()) - 6.5) < 0.4
+        assert abs(np.sqrt(moments @ grid**2 / moments.sum()) - 6.5) < 0.7
 
 
 @pytest.mark.parametrize(("size", "side", "stride"), [(28, 3, 2), (7, 3, 2), (4, 3, 1), (9, 5, 3)])
@@ -160,24 +160,28 @@ def test_convolution_is_that_of_xla(size, side, stride):
     known = jax.lax.conv_general_dilated(
         images, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    np.testing.assert_allclose(convolve(images, kernel, stride), known, atol=1e-4)
+    made = jax.jit(convolve, static_argnums=2)(images, kernel, stride)
+    np.testing.assert_allclose(made, known, atol=1e-4)
 
 
 def test_features_with_known_statistics_are_each_images_own(seen):
     images = jnp.asarray(seen.images[:10, 0])
-    weights = initial(jax.random.key(0), (4, 4, 4, 8))
-    known = statistics(weights, images)
-    features = embed(weights, images, known)
+    weights = jax.jit(initial, static_argnums=1)(jax.random.key(0), (4, 4, 4, 8))
+    known = jax.jit(statistics)(weights, images)
+    own, batch = jax.jit(embed), jax.jit(lambda weights, images: embed(weights, images))
+    features = own(weights, images, known)
     assert features.shape == (10, 32)
-    np.testing.assert_allclose(features, embed(weights, images), atol=1e-4)
-    np.testing.assert_allclose(features[:2], embed(weights, images[:2], known), atol=1e-4)
-    assert np.abs(features[:2] - embed(weights, images[:2])).max() > 0.1
+    np.testing.assert_allclose(features, batch(weights, images), atol=1e-4)
+    other = images.at[2:].set(images[0])
+    np.testing.assert_allclose(features[:2], own(weights, other, known)[:2], atol=1e-4)
+    assert np.abs(features[:2] - batch(weights, other)[:2]).max() > 0.1
 
 
 def test_distortion_of_no_strength_is_the_image(seen):
     images = jnp.asarray(seen.images[:8, 0])
-    np.testing.assert_allclose(distort(jax.random.key(0), images, 0.0), jnp.clip(images * np.exp(0.2), 0, 1), atol=1e-4)
-    drawn = np.asarray(distort(jax.random.key(0), jnp.tile(images[:1], (8, 1, 1))))
+    draw = jax.jit(distort)
+    np.testing.assert_allclose(draw(jax.random.key(0), images, 0.0), jnp.clip(images * np.exp(0.2), 0, 1), atol=1e-4)
+    drawn = np.asarray(draw(jax.random.key(0), jnp.tile(images[:1], (8, 1, 1)), 1.0))
     assert drawn.min() >= 0
     assert drawn.max() <= 1
     assert np.abs(drawn[0] - drawn[1]).mean() > 0.01  # each has a distortion of its own
@@ -186,11 +190,14 @@ def test_distortion_of_no_strength_is_the_image(seen):
 
 def test_a_prototypical_network_learns_in_a_few_steps(seen):
     learned = seen.normalized().without("Latin")
-    # Latin as it was drawn, not turned: five letters, the support one drawing each.
     new = room.sample(seen.normalized().only("Latin"), np.random.default_rng(0), way=5, episodes=60, queries=2)
-    settings = Settings(widths=(8, 16, 32, 32), steps=60, way=24, drawings=3, groups=1, per_group=12, rate=3e-3)
+    settings = Settings(widths=(16, 32), steps=60, way=24, drawings=3, groups=1, per_group=12, rate=3e-3)
     network = train(learned, seed=0, settings=settings)
-    assert new.error(network.classify(new)).mean() < new.error(nearest_neighbor(new)).mean() < 0.5
+    weights = initial(jax.random.key(0), settings.widths)
+    untrained = Prototypes(weights, statistics(weights, jnp.asarray(learned.images[:, 0])))
+    error, before = (new.error(n.classify(new)).mean() for n in (network, untrained))
+    assert error < 0.25
+    assert error < 0.9 * before
     # A query's answer depends on nothing but the support and itself.
     np.testing.assert_array_equal(network.classify(new[:7]), network.classify(new)[:7])
 
@@ -206,6 +213,6 @@ def test_bad_settings_are_refused(seen):
 
 def test_a_network_from_scratch_is_better_than_chance(seen):
     tasks = room.sample(seen.normalized(), np.random.default_rng(0), way=5, shot=5, queries=4, episodes=3)
-    answers = from_scratch(tasks, steps=20, copies=2, widths=(8, 16, 16, 16))
+    answers = from_scratch(tasks, steps=20, copies=2, widths=(8, 16))
     assert answers.shape == tasks.labels.shape
     assert tasks.error(answers).mean() < 0.5
