@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test faults deps bench bench-selection peers clean
+.PHONY: run test faults deps bench bench-selection bench-bilevel peers clean
 
 run: $(VENV)/.run
 	$(BIN)/python examples/model_selection.py --out out
@@ -52,8 +52,16 @@ bench-selection: $(VENV)/.test peers
 	$(BIN)/python benchmarks/schedulers.py
 	$(BIN)/python benchmarks/tune_defaults.py
 
+# Hypergradients, meta-learners and a learned optimizer beside their peers: about an hour.
+bench-bilevel: $(VENV)/.test peers
+	$(BIN)/python benchmarks/hypergradient.py --peer-python .venv-bilevel/bin/python
+	$(BIN)/python benchmarks/maml.py --peer-python .venv-bilevel/bin/python
+	$(BIN)/python benchmarks/hypercleaning.py
+	$(BIN)/python benchmarks/learned_optimizer.py --meta-steps 600
+	$(BIN)/python benchmarks/few_shot_characters.py
+
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).
-peers: .venv-peers/.ready .venv-nevergrad/.ready
+peers: .venv-peers/.ready .venv-nevergrad/.ready .venv-bilevel/.ready
 
 .venv-peers/.ready: constraints/torch.txt
 	$(PYTHON) -m venv .venv-peers
@@ -64,6 +72,12 @@ peers: .venv-peers/.ready .venv-nevergrad/.ready
 .venv-nevergrad/.ready: constraints/nevergrad.txt
 	$(PYTHON) -m venv .venv-nevergrad
 	.venv-nevergrad/bin/python -m pip install -q --disable-pip-version-check -r constraints/nevergrad.txt
+	touch $@
+
+.venv-bilevel/.ready: constraints/bilevel.txt
+	$(PYTHON) -m venv .venv-bilevel
+	.venv-bilevel/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0
+	.venv-bilevel/bin/python -m pip install -q --disable-pip-version-check -r constraints/bilevel.txt
 	touch $@
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -77,4 +91,4 @@ $(VENV)/.test: $(VENV)/.run
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-nevergrad out dist
+	rm -rf $(VENV) .venv-peers .venv-nevergrad .venv-bilevel out dist

@@ -17,7 +17,6 @@ best observation. Peers begin at the center, and again at random points until th
 the budget run once, and are read at the smaller budgets on the way. A crash counts with what had been seen before it.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

@@ -9,7 +9,6 @@ have no probabilities, or squared error over the variance of the targets (of one
 tuned on these.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

@@ -1,4 +1,4 @@
-"""Meta-steps of MAML per CPU second, ours beside torch.func, TorchOpt and higher, and what the learned start is worth.
+"""Meta-steps of MAML per CPU second, ours beside those of torch, and what the learned start is worth.
 
 The sinusoid of Finn et al. 2017: 2 x 40 net, 25 tasks of 10 + 10 points a meta-step, second order, Adam. Every engine
 runs on one thread, one after the other and in several rounds, after compilation. Before that, all of them compute the
@@ -21,19 +21,20 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import numpy as np
 
-from metaloop.bilevel import MAML, fit  # noqa: E402
-from metaloop.systems.few_shot.sinusoid import MODEL, errors, start, waves  # noqa: E402
+from metaloop.bilevel import MAML, fit
+from metaloop.systems.few_shot.sinusoid import MODEL, errors, start, waves
 
-PEERS = ("func", "torchopt", "higher", "torch")
+PEERS = ("func", "func-compiled", "torch-batched", "torchopt", "higher")
 TITLES = {
     "ours": "metaloop",
     "func": "torch.func",
+    "func-compiled": "torch.func under torch.compile",
+    "torch-batched": "torch, batched by hand",
     "torchopt": "TorchOpt",
     "higher": "higher",
-    "torch": "torch, a loop",
 }
 CHUNK = 1000
 

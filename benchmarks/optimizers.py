@@ -11,7 +11,6 @@ begin if that is for the caller to say, and begin again at random points until t
 share our environment run in a child process with an interpreter of their own (`--peer-python`) on the same file.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

@@ -9,7 +9,6 @@ standard deviation would be. An answer of 0 has relative error 1. "Covered" coun
 value among answers with enough evidence; "silent" answers that are off by more than 3 half-widths and do not say so.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

@@ -9,7 +9,6 @@ over that of a median random point, at least 1e-4; geometric means over 14 kinds
 to Auto's `Credit` with a 95 % interval over kinds.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

@@ -8,7 +8,6 @@ through the window. Imports and what comes before the window are not. Every samp
 the peer's interpreter may be another one (`--peer-python`), since GPSampler needs torch.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

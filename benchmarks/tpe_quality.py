@@ -10,7 +10,6 @@ random points) of the best point as observed, free of noise, as the mean over pr
 other with a 95 % bootstrap interval (problems are drawn, then seeds within them, the same for both).
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

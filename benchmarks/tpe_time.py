@@ -9,7 +9,6 @@ in a child process of this run; the peers' interpreter may be another one (`--pe
 sampler in turn, so that a busy machine slows all of them alike.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

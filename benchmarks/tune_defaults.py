@@ -9,7 +9,6 @@ compared with the shipped defaults, paired, on fresh instances and seeds of the 
 the whole 95 % interval is on the better side.
 """
 
-# ruff: noqa: E402 - the number of threads is read when numpy is imported
 from __future__ import annotations
 
 import os

@@ -102,8 +102,8 @@ class MAML:
         steps: of the adaptation, in training.
         rate: its learning rate.
         first_order: leave second derivatives out (FOMAML): a step costs less, and is a little worse.
-        every_step: judge the query after every step and not after the last one alone (Antoniou, Edwards & Storkey 2019):
-            the start is then good for fewer steps, and for many more.
+        every_step: judge the query after every step and not after the last one alone (Antoniou, Edwards & Storkey
+            2019): the start is then good for fewer steps, and for many more.
 
     Raises:
         InputError: fewer than 1 step, or a rate that is not greater than 0.
