@@ -319,10 +319,11 @@ def _advance(recipe: LearnedOptimizer, estimator: Any, kind: Inner, optimizer: A
             lambda s: jnp.where(usable.reshape(-1, *[1] * (s.ndim - 1)), s, 0.0).sum(0) / count, slopes
         )
         good = usable.any()
+        value = jnp.where(good, jnp.where(usable, values, 0.0).sum() / count, jnp.nan)
         change, later = optimizer.update(slope, state, weights)
         moved = jax.tree.map(jnp.add, weights, change)
         weights, state = jax.tree.map(lambda new, old: jnp.where(good, new, old), (moved, later), (weights, state))
-        return weights, state, (after, memory), jnp.where(usable, values, 0.0).sum() / count, good
+        return weights, state, (after, memory), value, good
 
     return jax.jit(run)
 
