@@ -99,8 +99,7 @@ OPTIMIZERS = [0.05, optax.adam(0.02), optax.sgd(0.03, momentum=0.8), lambda u: u
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("tolerance", [0.0, 1e-2])
-@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize(("tolerance", "checkpoint"), [(0.0, False), (1e-2, True)])
 def test_unrolled_gradients_agree_with_finite_differences(optimizer, tolerance, checkpoint):
     """A small net, not converged: start, per-example weights, a regularizer and learning rates as outer variables."""
     rng = np.random.default_rng(1)

@@ -20,6 +20,7 @@ def bowl(params, center, key):
 
 
 KIND = Inner(begin, bowl)
+SMALL = {"estimator": PES(5), "horizon": 20, "meta_steps": 4, "batch": 2, "seed": 3}
 
 
 def test_an_untrained_rule_is_momentum_normalized_as_adams():
@@ -80,7 +81,7 @@ def test_persistent_evolution_strategies_agree_with_the_gradient():
 
 
 def test_a_trained_rule_is_an_inner_solver():
-    trained = meta_train(LearnedOptimizer(), KIND, horizon=40, meta_steps=2)
+    trained = meta_train(LearnedOptimizer(), KIND, **SMALL)
     problem = Problem(
         lambda w, u, d: ((w - u) ** 2).sum(), lambda w, u, d: (w**2).sum(), Descent(trained.rule(), steps=30)
     )
@@ -89,10 +90,7 @@ def test_a_trained_rule_is_an_inner_solver():
 
 
 def test_the_same_seed_trains_the_same_optimizer():
-    a, b = (
-        meta_train(LearnedOptimizer(), [KIND, KIND], estimator=PES(5), horizon=20, meta_steps=4, batch=2, seed=3)
-        for _ in range(2)
-    )
+    a, b = (meta_train(LearnedOptimizer(), [KIND, KIND], **SMALL) for _ in range(2))
     assert np.array_equal(a.losses, b.losses)
 
 
@@ -103,7 +101,7 @@ def test_bad_input_is_refused_in_one_line():
         (lambda: meta_train(LearnedOptimizer(), KIND, meta_steps=0), "meta_steps"),
         (lambda: LearnedOptimizer(hidden=0), "hidden"),
         (lambda: course(KIND, LearnedOptimizer().rule, None, steps=15), "steps"),
-        (lambda: meta_train(LearnedOptimizer(), Inner(begin, lambda p, d, k: bowl(p, d, k) * jnp.nan), meta_steps=3),
+        (lambda: meta_train(LearnedOptimizer(), Inner(begin, lambda p, d, k: bowl(p, d, k) * jnp.nan), **SMALL),
          "no finite loss"),
     ]  # fmt: skip
     for call, words in calls:

@@ -218,17 +218,13 @@ def meta_train(
     Raises:
         InputError: a setting out of range, or losses that are not finite for a hundred meta-steps.
     """
-    import optax
-
     estimator = PES() if estimator is None else estimator
     kinds = [problems] if isinstance(problems, Inner) else list(problems)
     if not kinds:
         raise refuse("problems", problems, "an Inner, or a list of them")
     require("horizon", horizon, lambda v: v >= 1 and v % estimator.length == 0, f"a multiple of {estimator.length}")
     require("meta_steps", meta_steps, lambda v: v >= 1 and v == int(v), "a whole number of at least 1")
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(rate, meta_steps, alpha=0.1))
-    )
+    optimizer = _outer(rate, meta_steps)
     key = jax.random.key(seed)
     weights = recipe.weights(jax.random.fold_in(key, 0)) if start is None else jax.tree.map(jnp.asarray, start)
     state = optimizer.init(weights)
@@ -250,6 +246,15 @@ def meta_train(
                 progress(k + 1, float(np.nanmean(seen)))
         skipped += 1 - int(good)
     return Trained(recipe, arrays(weights), np.array([float(v) for v in losses]), skipped)
+
+
+@functools.lru_cache(maxsize=32)
+def _outer(rate: float, meta_steps: int) -> Any:
+    """Clipped Adam, one object for one setting: what is compiled with it is found again."""
+    import optax
+
+    falling = optax.cosine_decay_schedule(rate, meta_steps, alpha=0.1)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(falling))
 
 
 class _Run(NamedTuple):
