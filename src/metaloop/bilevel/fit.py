@@ -85,10 +85,13 @@ def _chunk(recipe: Any, model: Model, optimizer: Any, sampler: Any, batch: int, 
             tasks = sampler(key)
         losses, slopes = jax.vmap(lambda task: learner.slope(model, variables, task))(tasks)
         slope = jax.tree.map(lambda s: s.mean(0), slopes)
-        change, after = optimizer.update(slope, state, variables)
-        moved = jax.tree.map(lambda v, c: (v + c).astype(v.dtype), variables, change)
         good = finite(slope)
-        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), (moved, after), carry)
+
+        def moved() -> tuple[Tree, Any]:
+            change, after = optimizer.update(slope, state, variables)
+            return jax.tree.map(lambda v, c: (v + c).astype(v.dtype), variables, change), after
+
+        kept = jax.lax.cond(good, moved, lambda: (variables, state))
         return kept, (losses.mean(), good, jnp.argmin(jnp.isfinite(losses)))
 
     def run(values: dict[str, Any], variables: Tree, state: Any, key: Any, begin: Any, data: Any) -> Any:
