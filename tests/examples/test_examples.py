@@ -113,3 +113,10 @@ def test_own_optimizer(installed, tmp_path):
 def test_own_optimizer_is_short():
     lines = (EXAMPLES / "own_optimizer" / "hill_climber.py").read_text().split("@dataclass(frozen=True)")[1]
     assert len([line for line in lines.splitlines() if line.strip()]) <= 30
+
+
+def test_hypergradient():
+    out = run("hypergradient.py")
+    before, after = (float(re.search(rf"{when}: validation error (\S+?);", out)[1]) for when in ("before", "after"))
+    assert after < before
+    assert "conjugate gradients" in out
