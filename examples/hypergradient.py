@@ -29,11 +29,11 @@ def main() -> None:
     train, val, test = order[:60], order[60:240], order[240:]
     data = {"x": x[train], "y": y[train], "x_val": x[val], "y_val": y[val]}
 
-    problem = Problem(inner, outer, Descent(0.1, steps=500))
-    first = hypergradient(problem, np.full(10, -2.0), np.zeros(10), data=data)
+    problem = Problem(inner, outer, Descent(0.1, steps=5000))
+    first = hypergradient(problem, np.full(10, -6.0), np.zeros(10), data=data)
     print(f"before: validation error {first.value:.4f}; condition {first.condition:.0f}, {first.products} products")
     print(first.why)
-    found = learn(problem, np.full(10, -2.0), np.zeros(10), data=data, recipe=OuterDescent(steps=150))
+    found = learn(problem, np.full(10, -6.0), np.zeros(10), data=data, recipe=OuterDescent(rate=0.1, steps=150))
     error = np.mean((x[test] @ found.inner - y[test]) ** 2)
     before = np.mean((x[test] @ first.inner - y[test]) ** 2)
     print(f"after: validation error {found.value:.4f}; on the test patients {error:.4f}, it was {before:.4f}")
