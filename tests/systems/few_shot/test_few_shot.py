@@ -52,6 +52,8 @@ def test_the_report_has_claims_and_figures(monkeypatch):
     monkeypatch.setattr(report.cleaning, "Setting", lambda outer: tiny)
     small = prototypes.Settings(widths=(4, 4, 4, 4), steps=2, way=20, groups=1)
     monkeypatch.setattr(report.prototypes, "Settings", lambda steps: small)
+    waves = loop.learn_waves(20)
+    monkeypatch.setattr(report.loop, "learn_waves", lambda *a, **b: waves)  # tested above
     monkeypatch.setattr(report.peers, "from_scratch", lambda episodes, seed: peers.nearest_neighbor(episodes))
     found = SYSTEM.run(RunOptions())
     assert [c.id for c in found.claims] == ["sine-gain", "sine-rates", "unseen-5", "cleaning"]
