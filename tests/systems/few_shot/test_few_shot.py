@@ -56,5 +56,5 @@ def test_the_report_has_claims_and_figures(monkeypatch):
     monkeypatch.setattr(report.loop, "learn_waves", lambda *a, **b: waves)  # tested above
     monkeypatch.setattr(report.peers, "from_scratch", lambda episodes, seed: peers.nearest_neighbor(episodes))
     found = SYSTEM.run(RunOptions())
-    assert [c.id for c in found.claims] == ["sine-gain", "sine-rates", "unseen-5", "cleaning"]
+    assert [c.id for c in found.claims] == ["sine-gain", "sine-rates", "unseen-5"]
     assert len(found.figures) == 3
