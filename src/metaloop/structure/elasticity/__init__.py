@@ -1,0 +1,1 @@
+"""Displacements and temperatures of boxes of square or cubic elements, without an assembled matrix."""

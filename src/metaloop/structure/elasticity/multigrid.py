@@ -1,0 +1,423 @@
+"""Geometric multigrid on boxes: one V-cycle in single precision, as a preconditioner.
+
+Every level is the Galerkin product PᵀAP of the one below, with linear interpolation P. In the basis of an element's
+reflections (see `element`) that costs little:
+
+- Level 0, the mesh itself: its elements' matrices differ by a modulus only.
+- Level 1, elements of 2^d elements: reflecting a child in the basis of reflections changes signs only, so entry (x, z)
+  of the matrix, of characters x and z, is a constant times the sum of the children's moduli with the signs of the
+  character x ^ z. It is never stored.
+- From level 2 on, matrices are stored. Interpolation in the basis of reflections is sparse: along one axis, a sum s and
+  a difference d become s ∓ d / 2 and d / 2 in the lower or upper half.
+- Supports and springs that the coarser nodes cannot represent make a few elements special; theirs are made densely.
+- The coarsest level is solved by a Cholesky factorization.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+
+from metaloop.structure.elasticity import kernels
+from metaloop.structure.elasticity.element import Element, signs
+from metaloop.structure.elasticity.grid import Grid, sides
+
+Array = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+COARSEST = 400  # unknowns that a dense factorization takes
+RELAXATION = 0.6  # of the damped Jacobi smoother
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a level needs that the moduli do not change.
+
+    Attributes:
+        grid: its elements.
+        fixed: unknowns that are held at 0, shape (components, nodes).
+        special: elements whose matrix is not that of their children's plain interpolation.
+        inside: which of each special element's children are there, shape (special, 2^d), and
+        held: which of their unknowns are fixed, shape (special, 2^d, 2^d · components).
+    """
+
+    grid: Grid
+    fixed: npt.NDArray[np.bool_]
+    special: Ints
+    children: Ints
+    inside: npt.NDArray[np.bool_]
+    held: npt.NDArray[np.bool_]
+
+
+@dataclass
+class Values:
+    """What a level needs that the moduli do change; and its work arrays."""
+
+    moduli: Single  # (nodes,) on level 0, (2^d, nodes) on level 1
+    entries: Single  # from level 2 on
+    matrices: Array  # of the special elements: corrections on level 1, whole from level 2 on
+    inverse: Single  # of the diagonal, 0 where fixed; (components, nodes)
+    z: Single = field(repr=False)
+    az: Single = field(repr=False)
+
+
+class Multigrid:
+    """The levels of a box, and a V-cycle on them once moduli are known."""
+
+    def __init__(self, element: Element, grid: Grid, fixed: npt.NDArray[np.bool_], springs: Array) -> None:
+        self.element, self.springs = element, springs
+        c, d = element.components, element.axes
+        self.rows = (np.arange(2**d)[:, None] ^ element.shifts) * c + np.arange(c)
+        self.blocks = element.blocks
+        self.single_blocks = element.blocks.astype(np.float32)
+        self.inside = [_interpolation(d, c, child) for child in range(2**d)]
+        first = [p.T @ element.matrix @ p for p in self.inside]
+        self.whole = element.in_parities(first[0])
+        self.single_whole = np.ascontiguousarray(self.whole, dtype=np.float32)
+        self.first_diagonal = np.stack([np.diag(m) for m in first], axis=1)
+        self.levels = [Level(grid, fixed, _spring_elements(grid, springs), *_nothing(d, c))]
+        while self.levels[-1].grid.size * c > COARSEST and max(self.levels[-1].grid.shape) > 1:
+            self.levels.append(self._coarser(self.levels[-1]))
+        self.pairs = [(x, z) for x in range(2**d) for z in range(x, 2**d)]
+
+    def _coarser(self, level: Level) -> Level:
+        c, d = self.element.components, self.element.axes
+        grid = level.grid.coarser
+        even = (slice(None), *(slice(None, None, 2) for _ in range(d)))
+        kept = level.fixed.reshape(c, *level.grid.nodes)[even]
+        fixed = np.zeros((c, *grid.nodes), bool)
+        fixed[tuple(slice(0, n) for n in kept.shape)] = kept
+        fixed = fixed.reshape(c, -1)
+        # Candidates: all that touch a fixed unknown, or hold a special child.
+        nodes = np.flatnonzero(level.fixed.any(0))
+        near = (nodes[:, None] - level.grid.offsets).ravel()
+        near = np.union1d(near[near >= 0], level.special)
+        place = np.stack(np.unravel_index(near, level.grid.nodes), axis=1)
+        place = place[(place < level.grid.shape).all(1)] // 2
+        parents = np.unique(np.ravel_multi_index(tuple(place.T), grid.nodes)) if len(place) else np.zeros(0, np.int64)
+        place = np.stack(np.unravel_index(parents, grid.nodes), axis=1)
+        below = 2 * place[:, None, :] + sides(d)  # (parents, children, axes)
+        there = (below < level.grid.shape).all(2)
+        children = np.where(there, np.ravel_multi_index(tuple(np.moveaxis(below, 2, 0)), level.grid.nodes, mode="clip"), 0)
+        corner = children[..., None] + level.grid.offsets
+        held = np.moveaxis(level.fixed[:, corner], 0, -1).reshape(len(parents), 2**d, -1) & there[..., None]
+        moving = ~np.moveaxis(fixed[:, parents[:, None] + grid.offsets], 0, -1).reshape(len(parents), -1)
+        leak = np.stack([moving.astype(float) @ p.T > 0 for p in self.inside], axis=1) & held
+        chosen = leak.any((1, 2)) | np.isin(children, level.special).any(1)
+        return Level(grid, fixed, parents[chosen], children[chosen], there[chosen], held[chosen])
+
+    def set(self, moduli: Array) -> Hierarchy:
+        """A preconditioner for these moduli, shape (nodes,) as `Grid.spread` gives them."""
+        return Hierarchy(self, moduli)
+
+
+class Hierarchy:
+    """The levels with their moduli."""
+
+    def __init__(self, plan: Multigrid, moduli: Array) -> None:
+        self.plan = plan
+        self.values: list[Values] = []
+        c, d = plan.element.components, plan.element.axes
+        none = np.zeros(0, np.float32)
+        size = 2**d * c
+        for depth, level in enumerate(plan.levels):
+            grid = level.grid
+            matrices = np.zeros((len(level.special), size, size))
+            entries, kept = np.zeros((0, 0, kernels.RUN), np.float32), none
+            if depth == 0:
+                kept = moduli.astype(np.float32)
+                around = _at_corners(grid, np.broadcast_to(moduli, (2**d, 1, grid.size)))
+                diagonal = np.diag(plan.element.matrix)[:c, None] * around  # every corner is like the first
+                matrices = _spring_matrices(grid, plan.springs, level.special, c)
+            else:
+                if len(level.special):
+                    matrices = self._dense(depth, level)
+                if depth == 1:
+                    children = _children(plan.levels[0].grid, grid, moduli)
+                    diagonal = _at_corners(grid, (plan.first_diagonal @ children).reshape(-1, c, grid.size))
+                    kept = (signs_of(d) @ children).astype(np.float32)
+                    if len(level.special):
+                        plain = np.einsum("cij,cm->mij", np.stack([p.T @ plan.element.matrix @ p for p in plan.inside]),
+                                          children[:, level.special])  # fmt: skip
+                        matrices = matrices - plain
+                else:
+                    entries, diagonal = self._stored(depth, level, matrices)
+            if depth < 2:
+                own = np.diagonal(matrices, axis1=1, axis2=2).reshape(-1, 2**d, c)
+                np.add.at(diagonal.T, level.special[:, None] + grid.offsets, own)
+            with np.errstate(divide="ignore"):
+                inverse = np.where(level.fixed | (diagonal <= 0), 0, 1 / diagonal).astype(np.float32)
+            shape = (c, grid.size)
+            self.values.append(
+                Values(kept, entries, matrices, inverse, np.empty(shape, np.float32), np.empty(shape, np.float32))
+            )
+        self.factor = self._factor()
+
+    def matrices(self, depth: int, elements: Ints) -> Array:
+        """Of some elements of a level, of corner values, shape (elements, 2^d · components, same)."""
+        plan, values, level = self.plan, self.values[depth], self.plan.levels[depth]
+        d = plan.element.axes
+        if depth == 0:
+            found = values.moduli[elements].astype(float)[:, None, None] * plan.element.matrix
+        elif depth == 1:
+            x = np.arange(2**d)
+            of = values.moduli[:, elements].astype(float)[x[:, None] ^ x]  # (x, z, elements)
+            found = plan.element.in_corners(np.moveaxis(plan.whole[..., None] * of[:, None, :, None], -1, 0))
+        else:
+            return plan.element.in_corners(self._unpacked(values.entries[elements // kernels.RUN, :, elements % kernels.RUN]))
+        found = np.array(found)
+        where = np.searchsorted(level.special, elements)
+        if len(level.special):
+            where = np.minimum(where, len(level.special) - 1)
+            hit = level.special[where] == elements
+            found[hit] += values.matrices[where[hit]]
+        return found
+
+    def _unpacked(self, entries: Array) -> Array:
+        """Symmetric matrices from their blocks: (n, blocks · components²) -> (n, 2^d, components, 2^d, components)."""
+        plan = self.plan
+        c, n = plan.element.components, 2**plan.element.axes
+        full = np.empty((len(entries), n, c, n, c))
+        for k, (x, z) in enumerate(plan.pairs):
+            block = entries[:, k * c * c : (k + 1) * c * c].reshape(-1, c, c)
+            full[:, x, :, z, :] = block
+            full[:, z, :, x, :] = block.transpose(0, 2, 1)
+        return full
+
+    def _dense(self, depth: int, level: Level) -> Array:
+        """The special elements' matrices: sums of PᵀZAZP over children, Z without the children's fixed unknowns."""
+        plan = self.plan
+        total = np.zeros((len(level.special), *plan.element.matrix.shape))
+        for child, p in enumerate(plan.inside):
+            there = level.inside[:, child]
+            below = self.matrices(depth - 1, level.children[there, child])
+            free = ~level.held[there, child]
+            below = below * free[:, :, None] * free[:, None, :]
+            total[there] += p.T @ below @ p
+        return total
+
+    def _stored(self, depth: int, level: Level, special: Array) -> tuple[Single, Array]:
+        """The level's matrices, and its diagonal."""
+        plan = self.plan
+        c, d = plan.element.components, plan.element.axes
+        grid, below = level.grid, plan.levels[depth - 1].grid
+        n = 2**d
+        x, a = np.divmod(plan.rows.ravel(), c)  # parity, component -> character, component
+        parts = []
+        width = 2 * max(1, 4_000_000 // (n * n * c * c * below.size // below.nodes[0] * 2))
+        last = below.strides[0]
+        values = self.values[depth - 1]
+        whole = plan.single_whole[x[:, None], a[:, None], x, a]
+        if depth > 2:
+            flat = values.entries.transpose(1, 0, 2).reshape(values.entries.shape[1], -1)
+            position = np.empty((n * c, n * c), np.int64)
+            at = {pair: k for k, pair in enumerate(plan.pairs)}
+            for i in range(n * c):
+                for j in range(n * c):
+                    if x[i] <= x[j]:
+                        position[i, j] = (at[x[i], x[j]] * c + a[i]) * c + a[j]
+                    else:
+                        position[i, j] = (at[x[j], x[i]] * c + a[j]) * c + a[i]
+        for begin in range(0, grid.shape[0] * 2, width):
+            end = min(begin + width, below.nodes[0])
+            span = slice(begin * last, end * last)
+            if depth == 2:
+                block = whole[..., None] * values.moduli[(x[:, None] ^ x), span]
+            else:
+                block = flat[position, span]
+            block = block.reshape(n, c, n, c, end - begin, *below.nodes[1:])
+            parts.append(_merged(block, d))
+        merged = np.concatenate(parts, axis=4)
+        # In order of characters, blocks of the upper triangle only.
+        packed = np.zeros((len(plan.pairs), c, c, *grid.nodes), np.float32)
+        inner = tuple(slice(0, m) for m in grid.shape)
+        parity = np.arange(n)[:, None] ^ plan.element.shifts
+        for k, (one, two) in enumerate(plan.pairs):
+            for i in range(c):
+                for j in range(c):
+                    packed[(k, i, j, *inner)] = merged[parity[one, i], i, parity[two, j], j][inner]
+        runs = -(-grid.size // kernels.RUN)
+        padded = np.zeros((len(plan.pairs) * c * c, runs * kernels.RUN), np.float32)
+        padded[:, : grid.size] = packed.reshape(-1, grid.size)
+        if len(level.special):
+            dense = plan.element.in_parities(special)
+            for k, (one, two) in enumerate(plan.pairs):
+                padded[k * c * c : (k + 1) * c * c, level.special] = dense[:, one, :, two, :].reshape(-1, c * c).T
+        diagonal = _at_corners(grid, (_corner_weights(plan) @ padded[:, : grid.size]).reshape(n, c, -1))
+        return np.ascontiguousarray(padded.reshape(-1, runs, kernels.RUN).transpose(1, 0, 2)), diagonal
+
+    def _factor(self) -> tuple[Array, bool]:
+        depth = len(self.plan.levels) - 1
+        level = self.plan.levels[depth]
+        c, grid = self.plan.element.components, level.grid
+        elements = grid.elements()
+        matrices = self.matrices(depth, elements)
+        where = (elements[:, None, None] + grid.offsets[:, None]) + grid.size * np.arange(c)
+        where = where.reshape(len(elements), -1)
+        total = np.zeros((c * grid.size, c * grid.size))
+        np.add.at(total, (where[:, :, None], where[:, None, :]), matrices)
+        fixed = level.fixed.ravel() | (np.diag(total) <= 0)
+        total[fixed] = 0
+        total[:, fixed] = 0
+        total[fixed, fixed] = 1
+        self.coarsest_fixed = fixed
+        return cho_factor(total, overwrite_a=True, check_finite=False)
+
+    def apply(self, depth: int, u: Single, out: Single) -> None:
+        """out = A u on a level."""
+        plan, values = self.plan, self.values[depth]
+        level = plan.levels[depth]
+        offsets = level.grid.offsets
+        if depth == 0:
+            kernels.apply_fine(u, values.moduli, plan.single_blocks, offsets, plan.rows, out)
+        elif depth == 1:
+            kernels.apply_children(u, values.moduli, plan.single_whole, offsets, plan.rows, out)
+        else:
+            kernels.apply_stored(u, values.entries, offsets, plan.rows, out)
+        if depth < 2 and len(level.special):
+            kernels.apply_special(u, level.special, values.matrices, offsets, out)
+
+    def cycle(self, r: Single, depth: int = 0) -> Single:
+        """An approximate solution of A z = r; the array returned belongs to the hierarchy."""
+        values = self.values[depth]
+        z, az, inverse = values.z, values.az, values.inverse
+        if depth == len(self.plan.levels) - 1:
+            right = np.where(self.coarsest_fixed, 0, r.ravel()).astype(float)
+            z[:] = cho_solve(self.factor, right, check_finite=False).reshape(z.shape)
+            return z
+        flat = (r.reshape(-1), az.reshape(-1), inverse.reshape(-1), z.reshape(-1))
+        kernels.relax(flat[0], flat[2], RELAXATION, flat[3])
+        self.apply(depth, z, az)
+        kernels.masked_residual(flat[0], flat[1], flat[2])
+        grid, coarse = self.plan.levels[depth].grid, self.plan.levels[depth + 1].grid
+        below = self.cycle(_restricted(az, grid, coarse), depth + 1)
+        kernels.masked_add(_prolonged(below, coarse, grid).reshape(-1), flat[2], flat[3])
+        self.apply(depth, z, az)
+        kernels.relax_more(flat[0], flat[1], flat[2], RELAXATION, flat[3])
+        return z
+
+
+def signs_of(axes: int) -> Array:
+    """Children's signs in the characters, shape (2^d, 2^d): -1 for an upper child where a bit of the character is."""
+    return signs(axes) * signs(axes)[:, :1]
+
+
+def _nothing(axes: int, components: int) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    n = 2**axes
+    return np.zeros((0, n), np.int64), np.zeros((0, n), bool), np.zeros((0, n, n * components), bool)
+
+
+def _interpolation(axes: int, components: int, child: int) -> Array:
+    """From an element's corner values to a child's, shape (2^d · components,) * 2."""
+    total = np.ones((1, 1))
+    for a in reversed(range(axes)):  # the last axis is the highest bit
+        one = np.array([[0.5, 0.5], [0, 1]]) if child >> a & 1 else np.array([[1, 0], [0.5, 0.5]])
+        total = np.kron(total, one)
+    return np.kron(total, np.eye(components))
+
+
+def _children(fine: Grid, coarse: Grid, moduli: Array) -> Array:
+    """The children's moduli of each coarse element, shape (2^d, coarse nodes)."""
+    whole = moduli.reshape(fine.nodes)
+    out = np.zeros((2**fine.axes, *coarse.nodes))
+    inner = tuple(slice(0, n) for n in coarse.shape)
+    for child, side in enumerate(sides(fine.axes)):
+        out[(child, *inner)] = whole[tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))]
+    return out.reshape(len(out), -1)
+
+
+def _at_corners(grid: Grid, values: Array) -> Array:
+    """Values of elements' corners, shape (2^d, components, nodes), added up at nodes, shape (components, nodes)."""
+    out = np.zeros(values.shape[1:])
+    last = grid.size - grid.offsets[-1]
+    for corner, offset in enumerate(grid.offsets):
+        out[:, offset : offset + last] += values[corner, :, :last]
+    return out
+
+
+def _corner_weights(plan: Multigrid) -> Single:
+    """Diagonal of corner values from packed entries, shape (2^d · components, entries)."""
+    c, n = plan.element.components, 2**plan.element.axes
+    h = signs(plan.element.axes)
+    weights = np.zeros((n, c, len(plan.pairs), c, c), np.float32)
+    for k, (x, z) in enumerate(plan.pairs):
+        for a in range(c):
+            shift = int(plan.element.shifts[a])
+            weights[:, a, k, a, a] = h[x ^ shift] * h[z ^ shift] * (1 if x == z else 2)
+    return weights.reshape(n * c, -1)
+
+
+def _merged(block: Single, axes: int) -> Single:
+    """Parents' matrices from children's, (2^d, components, 2^d, components, *places), one axis after the other."""
+    n, c = block.shape[:2]
+    for axis in range(axes):
+        places = list(block.shape[4:])
+        outer, inner = 2 ** (axes - 1 - axis), 2**axis  # parities: (outer, bit, inner)
+        lead = int(np.prod(places[:axis]))
+        tail = int(np.prod(places[axis + 1 :]))
+        m = block.reshape(outer, 2, inner * c, outer, 2, inner * c, lead, places[axis], tail)
+        half = (places[axis] + 1) // 2
+        lower = m[..., 0::2, :]
+        upper = m[..., 1::2, :]
+        if upper.shape[-2] < half:
+            upper = np.concatenate([upper, np.zeros_like(upper[..., :1, :])], axis=-2)
+        total, apart = lower + upper, upper - lower
+        new = np.empty((*m.shape[:-2], half, tail), np.float32)
+        new[:, 0, :, :, 0] = total[:, 0, :, :, 0]
+        new[:, 0, :, :, 1] = 0.5 * (total[:, 0, :, :, 1] + apart[:, 0, :, :, 0])
+        new[:, 1, :, :, 0] = 0.5 * (total[:, 1, :, :, 0] + apart[:, 0, :, :, 0])
+        new[:, 1, :, :, 1] = 0.25 * (total[:, 0, :, :, 0] + total[:, 1, :, :, 1])
+        new[:, 1, :, :, 1] += 0.25 * (apart[:, 0, :, :, 1] + apart[:, 1, :, :, 0])
+        places[axis] = half
+        block = new.reshape(n, c, n, c, *places)
+    return block
+
+
+def _restricted(fine: Single, grid: Grid, coarse: Grid) -> Single:
+    c = len(fine)
+    shape = list(grid.nodes)
+    for a in range(grid.axes):
+        lead, tail = c * int(np.prod(shape[:a])), int(np.prod(shape[a + 1 :]))
+        out = np.empty((lead, coarse.nodes[a], tail), np.float32)
+        kernels.restrict(fine.reshape(lead, shape[a], tail), out)
+        fine = out
+        shape[a] = coarse.nodes[a]
+    return fine.reshape(c, -1)
+
+
+def _prolonged(values: Single, coarse: Grid, grid: Grid) -> Single:
+    c = len(values)
+    shape = list(coarse.nodes)
+    for a in reversed(range(grid.axes)):
+        lead, tail = c * int(np.prod(shape[:a])), int(np.prod(shape[a + 1 :]))
+        out = np.empty((lead, grid.nodes[a], tail), np.float32)
+        kernels.prolong(values.reshape(lead, shape[a], tail), out)
+        values = out
+        shape[a] = grid.nodes[a]
+    return values.reshape(c, -1)
+
+
+def _spring_elements(grid: Grid, springs: Array) -> Ints:
+    """One element at each node with a spring."""
+    nodes = np.flatnonzero((springs > 0).any(0))
+    place = np.minimum(np.stack(np.unravel_index(nodes, grid.nodes), axis=1), np.asarray(grid.shape) - 1)
+    return np.unique(np.ravel_multi_index(tuple(place.T), grid.nodes)) if len(nodes) else np.zeros(0, np.int64)
+
+
+def _spring_matrices(grid: Grid, springs: Array, special: Ints, components: int) -> Array:
+    """Diagonal matrices of those elements; a node's spring belongs to one of them only."""
+    size = 2**grid.axes * components
+    out = np.zeros((len(special), size, size))
+    taken: set[int] = set()
+    for m, element in enumerate(special):
+        for corner, offset in enumerate(grid.offsets):
+            node = int(element + offset)
+            if node not in taken and (springs[:, node] > 0).any():
+                taken.add(node)
+                at = corner * components + np.arange(components)
+                out[m, at, at] = springs[:, node]
+    return out
