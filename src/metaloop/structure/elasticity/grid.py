@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,7 +27,7 @@ class Grid:
         """How many."""
         return len(self.shape)
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[int, ...]:
         """Nodes along each axis."""
         return tuple(n + 1 for n in self.shape)
@@ -34,19 +35,19 @@ class Grid:
     @cached_property
     def size(self) -> int:
         """How many nodes."""
-        return int(np.prod(self.nodes))
+        return math.prod(self.nodes)
 
     @cached_property
     def strides(self) -> Ints:
         """From a node to its next along each axis."""
-        return np.asarray([int(np.prod(self.nodes[a + 1 :])) for a in range(self.axes)], np.int64)
+        return np.asarray([math.prod(self.nodes[a + 1 :]) for a in range(self.axes)], np.int64)
 
     @cached_property
     def offsets(self) -> Ints:
         """From an element's number to its corners'; bit a of a corner says on which side it lies along axis a."""
         return sides(self.axes) @ self.strides
 
-    @property
+    @cached_property
     def coarser(self) -> Grid:
         """Of half as many elements along each axis, rounded up: the last ones may have fewer children."""
         return Grid(tuple((n + 1) // 2 for n in self.shape))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -291,6 +291,21 @@ def restrict(fine: Floats, coarse: Floats) -> None:
     """The transpose of `prolong`."""
     blocks, count, inner = fine.shape
     half = fine.dtype.type(0.5)
+    if inner == 1:  # along the last axis, rows are consecutive
+        for m in range(blocks):
+            row, short = fine[m, :, 0], coarse[m, :, 0]
+            pairs = (count - 1) // 2
+            short[0] = row[0] + half * row[1]
+            for i in range(1, pairs):
+                short[i] = row[2 * i] + half * (row[2 * i - 1] + row[2 * i + 1])
+            for i in range(max(1, pairs), short.size):
+                total = half * row[2 * i - 1]
+                if 2 * i < count:
+                    total += row[2 * i]
+                if 2 * i + 1 < count:
+                    total += half * row[2 * i + 1]
+                short[i] = total
+        return
     for m in range(blocks):
         for i in range(coarse.shape[1]):
             to = coarse[m, i]

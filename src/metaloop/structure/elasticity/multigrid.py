@@ -15,6 +15,7 @@ reflections (see `element`) that costs little:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -357,8 +358,8 @@ def _merged(block: Single, axes: int) -> Single:
     for axis in range(axes):
         places = list(block.shape[4:])
         outer, inner = 2 ** (axes - 1 - axis), 2**axis  # parities: (outer, bit, inner)
-        lead = int(np.prod(places[:axis]))
-        tail = int(np.prod(places[axis + 1 :]))
+        lead = math.prod(places[:axis])
+        tail = math.prod(places[axis + 1 :])
         m = block.reshape(outer, 2, inner * c, outer, 2, inner * c, lead, places[axis], tail)
         half = (places[axis] + 1) // 2
         lower = m[..., 0::2, :]
@@ -381,7 +382,7 @@ def _restricted(fine: Single, grid: Grid, coarse: Grid) -> Single:
     c = len(fine)
     shape = list(grid.nodes)
     for a in range(grid.axes):
-        lead, tail = c * int(np.prod(shape[:a])), int(np.prod(shape[a + 1 :]))
+        lead, tail = c * math.prod(shape[:a]), math.prod(shape[a + 1 :])
         out = np.empty((lead, coarse.nodes[a], tail), np.float32)
         kernels.restrict(fine.reshape(lead, shape[a], tail), out)
         fine = out
@@ -393,7 +394,7 @@ def _prolonged(values: Single, coarse: Grid, grid: Grid) -> Single:
     c = len(values)
     shape = list(coarse.nodes)
     for a in reversed(range(grid.axes)):
-        lead, tail = c * int(np.prod(shape[:a])), int(np.prod(shape[a + 1 :]))
+        lead, tail = c * math.prod(shape[:a]), math.prod(shape[a + 1 :])
         out = np.empty((lead, grid.nodes[a], tail), np.float32)
         kernels.prolong(values.reshape(lead, shape[a], tail), out)
         values = out
