@@ -103,7 +103,9 @@ class Multigrid:
         place = np.stack(np.unravel_index(parents, grid.nodes), axis=1)
         below = 2 * place[:, None, :] + sides(d)  # (parents, children, axes)
         there = (below < level.grid.shape).all(2)
-        children = np.where(there, np.ravel_multi_index(tuple(np.moveaxis(below, 2, 0)), level.grid.nodes, mode="clip"), 0)
+        children = np.where(
+            there, np.ravel_multi_index(tuple(np.moveaxis(below, 2, 0)), level.grid.nodes, mode="clip"), 0
+        )
         corner = children[..., None] + level.grid.offsets
         held = np.moveaxis(level.fixed[:, corner], 0, -1).reshape(len(parents), 2**d, -1) & there[..., None]
         moving = ~np.moveaxis(fixed[:, parents[:, None] + grid.offsets], 0, -1).reshape(len(parents), -1)
@@ -169,7 +171,9 @@ class Hierarchy:
             of = values.moduli[:, elements].astype(float)[x[:, None] ^ x]  # (x, z, elements)
             found = plan.element.in_corners(np.moveaxis(plan.whole[..., None] * of[:, None, :, None], -1, 0))
         else:
-            return plan.element.in_corners(self._unpacked(values.entries[elements // kernels.RUN, :, elements % kernels.RUN]))
+            return plan.element.in_corners(
+                self._unpacked(values.entries[elements // kernels.RUN, :, elements % kernels.RUN])
+            )
         found = np.array(found)
         where = np.searchsorted(level.special, elements)
         if len(level.special):

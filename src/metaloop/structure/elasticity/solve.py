@@ -64,7 +64,9 @@ class Body:
         fixed: npt.NDArray[np.bool_],
         springs: Array | None = None,
     ) -> None:
-        require("shape", shape, lambda v: len(v) == element.axes and min(v) >= 1, f"{element.axes} numbers of at least 1")
+        require(
+            "shape", shape, lambda v: len(v) == element.axes and min(v) >= 1, f"{element.axes} numbers of at least 1"
+        )
         self.element, self.grid = element, Grid(tuple(int(n) for n in shape))
         self.unknowns = (element.components, *self.grid.nodes)
         fixed = np.asarray(fixed, bool)
@@ -182,7 +184,9 @@ class Material:
         values = x.reshape(body.unknowns) * (size / self.scale)
         met = error <= tolerance**2
         status = (
-            f"converged in {done} iterations" if met else f"not converged after {done} iterations: error {error**0.5:.1e}"
+            f"converged in {done} iterations"
+            if met
+            else f"not converged after {done} iterations: error {error**0.5:.1e}"
         )
         return Solution(values, work * size * size / self.scale, math.sqrt(square), error, done, status)
 
