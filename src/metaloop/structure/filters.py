@@ -168,22 +168,69 @@ class Projection:
 
     Args:
         sharpness: β, greater than 0.
-        threshold: η, from 0 to 1.
+        threshold: η, from 0 to 1; if None, that which keeps the volume (Xu et al. 2010): then a limit on the volume
+            stays a linear constraint, and every step can meet it exactly.
+        shift: added to the threshold: above 0 for an eroded design, below for a dilated one.
     """
 
     sharpness: float
-    threshold: float = 0.5
+    threshold: float | None = None
+    shift: float = 0.0
+
+    def at(self, x: Array) -> float:
+        """The threshold for x, without the shift."""
+        if self.threshold is not None:
+            return self.threshold
+        volume, low, high, eta = float(x.sum()), 0.0, 1.0, 0.5
+        for _ in range(60):
+            t = np.tanh(self.sharpness * (x - eta))
+            value, slope = self._sums(t, eta)
+            if value > volume:
+                low = eta
+            else:
+                high = eta
+            if abs(value - volume) <= 1e-10 * max(volume, 1.0) or high - low < 1e-14:
+                break
+            eta = eta - (value - volume) / slope if slope < 0 else low
+            if not low < eta < high:
+                eta = 0.5 * (low + high)
+        return eta
+
+    def _sums(self, t: Array, eta: float) -> tuple[float, float]:
+        """Of the values and of their slopes in η, from t = tanh β (x - η)."""
+        b = self.sharpness
+        first, second = math.tanh(b * eta), math.tanh(b * (1 - eta))
+        size, change = first + second, b * (second**2 - first**2)
+        total, square = float(t.sum()), float((t * t).sum())
+        value = (t.size * first + total) / size
+        slope = (b * t.size * (1 - first**2) - b * (t.size - square) - value * change) / size
+        return value, slope
 
     def values(self, x: Array) -> Array:
         """See `Map`."""
-        b, e = self.sharpness, self.threshold
-        return np.asarray((math.tanh(b * e) + np.tanh(b * (x - e))) / (math.tanh(b * e) + math.tanh(b * (1 - e))))
+        b, e = self.sharpness, self.at(x) + self.shift
+        value = (math.tanh(b * e) + np.tanh(b * (x - e))) / (math.tanh(b * e) + math.tanh(b * (1 - e)))
+        return np.asarray(np.clip(value, 0, 1))
 
     def pull(self, x: Array, gradient: Array) -> Array:
         """See `Map`."""
-        b, e = self.sharpness, self.threshold
-        slope = b / np.cosh(b * (x - e)) ** 2 / (math.tanh(b * e) + math.tanh(b * (1 - e)))
-        return np.asarray(gradient * slope)
+        b, base = self.sharpness, self.at(x)
+        e = base + self.shift
+        t = np.tanh(b * (x - e))
+        first, second = math.tanh(b * e), math.tanh(b * (1 - e))
+        size, change = first + second, b * (second**2 - first**2)
+        direct = b * (1 - t * t) / size
+        out = gradient * direct
+        if self.threshold is None:
+            # The threshold follows x: sum of values = sum of x, differentiated.
+            in_eta = (b * (1 - first**2) - b * (1 - t * t) - (first + t) / size * change) / size
+            plain = np.tanh(b * (x - base))
+            own = math.tanh(b * base) + math.tanh(b * (1 - base))
+            _, slope = self._sums(plain, base)
+            if slope < 0:
+                moves = (1 - b * (1 - plain * plain) / own) / slope
+                out = out + float((gradient * in_eta).sum()) * moves
+        return np.asarray(out)
 
 
 @dataclass(frozen=True)
@@ -256,7 +303,7 @@ class Overhang:
         pairs = self._carriers(below)
         # An exponent for which equal carriers of density 1/2 give 1/2 (equation 4 of the paper).
         q = self.power + math.log(len(pairs)) / math.log(0.5)
-        total = np.full(below.shape, 1e-30)
+        total = np.full(below.shape, 1e-200)
         powered = below**self.power
         for to, of in pairs:
             total[to] += powered[of]

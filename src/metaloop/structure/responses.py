@@ -173,5 +173,3 @@ class Stress:
             norms.append(norm)
             most.append(top)
         return np.array(norms), np.array(most), np.stack(gradients)
-
-

@@ -209,12 +209,12 @@ class _Run:
             raise refuse("update", "criteria", "'mma' for this problem: volume is not all that decides")
         self.stress = None if problem.heat else Stress(problem)
 
-    def chain(self, sharpness: float, threshold: float = 0.5) -> Chain:
+    def chain(self, sharpness: float, shift: float = 0.0) -> Chain:
         """From variables to densities."""
         maps: list[Map] = [Mirror(self.problem.symmetry)] if self.problem.symmetry else []
         maps.append(self.blur)
         if sharpness:
-            maps.append(Projection(sharpness, threshold))
+            maps.append(Projection(sharpness, None, shift))
         if self.recipe.overhang:
             axis = "xyz".find(self.recipe.overhang.lstrip("-"))
             if not 0 <= axis < self.problem.axes:
@@ -255,8 +255,8 @@ class _Run:
             chain = self.chain(sharpness)
             density = chain.values(x)
             if recipe.robust:
-                eroded = self.chain(sharpness, 0.5 + recipe.robust)
-                dilated = self.chain(sharpness, 0.5 - recipe.robust)
+                eroded = self.chain(sharpness, recipe.robust)
+                dilated = self.chain(sharpness, -recipe.robust)
                 response = self.analysis(eroded.values(x), material, recipe.precision)
                 judged = eroded
                 wide = dilated.values(x)
@@ -305,7 +305,10 @@ class _Run:
                 status = f"converged in {iteration + 1} iterations"
                 break
             x = new
-        status = status or f"stopped after {recipe.iterations} iterations, the last of which changed densities by {change:.3f}"
+        status = (
+            status
+            or f"stopped after {recipe.iterations} iterations, the last of which changed densities by {change:.3f}"
+        )
         return self.judge(x, np.array(history), status)
 
     def packed(self, x: Array) -> Array:
@@ -329,9 +332,7 @@ class _Run:
         else:
             size = np.abs(gradient).sum()
             gradient = gradient / max(size, 1e-300)
-        new, state = mma.step(
-            state, packed, gradient, np.array(constraints), matrix, low, high, move=self.recipe.move
-        )
+        new, state = mma.step(state, packed, gradient, np.array(constraints), matrix, low, high, move=self.recipe.move)
         out = x.copy()
         out[self.free] = new[: int(self.free.sum())]
         return out, state

@@ -113,15 +113,15 @@ class Multigrid:
         chosen = leak.any((1, 2)) | np.isin(children, level.special).any(1)
         return Level(grid, fixed, parents[chosen], children[chosen], there[chosen], held[chosen])
 
-    def set(self, moduli: Array) -> Hierarchy:
-        """A preconditioner for these moduli, shape (nodes,) as `Grid.spread` gives them."""
-        return Hierarchy(self, moduli)
+    def set(self, moduli: Array, scale: float = 1.0) -> Hierarchy:
+        """A preconditioner for these moduli, shape (nodes,) as `Grid.spread` gives them, all divided by the scale."""
+        return Hierarchy(self, moduli, scale)
 
 
 class Hierarchy:
     """The levels with their moduli."""
 
-    def __init__(self, plan: Multigrid, moduli: Array) -> None:
+    def __init__(self, plan: Multigrid, moduli: Array, scale: float) -> None:
         self.plan = plan
         self.values: list[Values] = []
         c, d = plan.element.components, plan.element.axes
@@ -135,7 +135,7 @@ class Hierarchy:
                 kept = moduli.astype(np.float32)
                 around = _at_corners(grid, np.broadcast_to(moduli, (2**d, 1, grid.size)))
                 diagonal = np.diag(plan.element.matrix)[:c, None] * around  # every corner is like the first
-                matrices = _spring_matrices(grid, plan.springs, level.special, c)
+                matrices = _spring_matrices(grid, plan.springs, level.special, c) / scale
             else:
                 if len(level.special):
                     matrices = self._dense(depth, level)

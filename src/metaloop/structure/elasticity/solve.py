@@ -51,7 +51,7 @@ class Body:
         element: the physics, `elastic(axes)` or `conducting(axes)`.
         shape: elements along each axis.
         fixed: unknowns that are held at 0, shape (components, *nodes).
-        springs: stiffness of springs from unknowns to the ground, the same shape, in units of the largest modulus.
+        springs: stiffness of springs from unknowns to the ground, the same shape, in the unit of moduli times edges.
 
     Raises:
         InputError: shapes that disagree, springs that are negative, or a body that is free to move.
@@ -114,10 +114,10 @@ class Material:
 
     def __init__(self, body: Body, moduli: Array, scale: float) -> None:
         self.body, self.moduli, self.scale = body, moduli, scale
-        self.hierarchy: Hierarchy = body.plan.set(moduli)
+        self.hierarchy: Hierarchy = body.plan.set(moduli, scale)
         springs = body._flat_springs.ravel()
         self._sprung = np.flatnonzero(springs)
-        self._stiffness = springs[self._sprung]
+        self._stiffness = springs[self._sprung] / scale
 
     def apply(self, u: Array, out: Array) -> None:
         """out = K u / scale, flat arrays of shape (components, nodes), fixed unknowns included."""
