@@ -147,6 +147,17 @@ class Stress:
         square = (s * np.tensordot(self.mises, s, 1)).sum(0)
         return s, np.sqrt(np.maximum(square, 1e-300))
 
+    def norms(self, density: Array, response: Response) -> tuple[Array, Array]:
+        """p-norms and largest values of the relaxed stress, one a load case."""
+        relaxed = np.sqrt(np.maximum(density, 1e-9))
+        norms, most = [], []
+        for solution in response.solutions:
+            value = relaxed * self.of(solution.values)[1]
+            top = value.max()
+            norms.append(top * ((value / top) ** self.power).sum() ** (1 / self.power))
+            most.append(top)
+        return np.array(norms), np.array(most)
+
     def __call__(
         self, analysis: Analysis, density: Array, material: Power | Rational, response: Response, tolerance: float
     ) -> tuple[Array, Array, Array]:

@@ -282,12 +282,14 @@ class _Run:
                 constraints = [volume / allowed - 1]
                 rows = [volume_slope / (allowed * x.size)]
                 worst: float | None = None
+                evaluate = None
                 if self.limit is not None:
                     norms, most, steep = self.stress(self.analysis, density, material, response, recipe.precision)  # type: ignore[misc]
                     ratio = 0.5 * ratio + 0.5 * most / norms if iteration else most / norms
                     constraints += list(ratio * norms / self.limit - 1)
                     rows += [r * chain.pull(x, g) / self.limit for r, g in zip(ratio, steep, strict=True)]
                     goal = volume_slope
+                    evaluate = self.limited(chain, material, ratio, allowed)
                 elif isinstance(p.weights, str):
                     worst = objective / scale
                     constraints += list(response.values / scale - worst)
@@ -295,7 +297,7 @@ class _Run:
                     goal = np.zeros(p.shape)
                 else:
                     goal = np.tensordot(p.weights, slopes, 1) / scale  # type: ignore[arg-type]
-                new, state = self.asymptotes(state, x, goal, constraints, rows, worst)
+                new, state = self.asymptotes(state, x, goal, constraints, rows, worst, evaluate)
             change = float(np.abs(new - x).max())
             history.append((objective, float(density.mean()), change, response.iterations))
             if progress is not None:
@@ -311,13 +313,25 @@ class _Run:
         )
         return self.judge(x, np.array(history), status)
 
+    def limited(self, chain: Chain, material: Power | Rational, ratio: Array, allowed: float) -> Callable[..., list[float]]:
+        """Variables -> the values of the constraints on volume and stress."""
+
+        def evaluate(x: Array) -> list[float]:
+            density = chain.values(x)
+            response = self.analysis(density, material, self.recipe.precision)
+            norms, _ = self.stress.norms(density, response)  # type: ignore[union-attr]
+            return [float(density.mean()) / allowed - 1, *(ratio * norms / self.limit - 1)]
+
+        return evaluate
+
     def packed(self, x: Array) -> Array:
         """Variables that are designed, and one more for the largest value where that is minimized."""
         flat = x[self.free]
         return np.append(flat, 1.0) if isinstance(self.problem.weights, str) and self.limit is None else flat
 
     def asymptotes(
-        self, state: mma.State, x: Array, goal: Array, constraints: list[float], rows: list[Array], worst: float | None
+        self, state: mma.State, x: Array, goal: Array, constraints: list[float], rows: list[Array], worst: float | None,
+        evaluate: Callable[[Array], list[float]] | None = None,
     ) -> tuple[Array, mma.State]:
         """One step of the method of moving asymptotes."""
         packed = self.packed(x)
@@ -332,10 +346,23 @@ class _Run:
         else:
             size = np.abs(gradient).sum()
             gradient = gradient / max(size, 1e-300)
-        new, state = mma.step(state, packed, gradient, np.array(constraints), matrix, low, high, move=self.recipe.move)
+        if evaluate is None:
+            new, state = mma.step(
+                state, packed, gradient, np.array(constraints), matrix, low, high, move=self.recipe.move
+            )
+        else:
+            values = np.append(gradient @ packed, constraints)
+            new, state = mma.conservative_step(
+                state, packed, values, np.vstack([gradient, matrix]), low, high,
+                lambda v: np.append(gradient @ v, evaluate(self.unpacked(v, x))), move=self.recipe.move,
+            )  # fmt: skip
+        return self.unpacked(new, x), state
+
+    def unpacked(self, packed: Array, x: Array) -> Array:
+        """Variables of all elements, from those that are designed."""
         out = x.copy()
-        out[self.free] = new[: int(self.free.sum())]
-        return out, state
+        out[self.free] = packed[: int(self.free.sum())]
+        return out
 
     def judge(self, x: Array, history: Array, status: str) -> Topology:
         """The design as it is, and rounded."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from metaloop.structure.elasticity import kernels
 from metaloop.structure.elasticity.element import Element, signs
@@ -270,7 +270,14 @@ class Hierarchy:
         total[:, fixed] = 0
         total[fixed, fixed] = 1
         self.coarsest_fixed = fixed
-        return cho_factor(total, overwrite_a=True, check_finite=False)
+        # Single precision does not resolve the void's stiffness: what floats in it may seem to have a negative one.
+        diagonal, shift = np.diag(total).copy(), 1e-7
+        while True:
+            np.fill_diagonal(total, diagonal * (1 + shift))
+            try:
+                return cho_factor(total, check_finite=False)
+            except LinAlgError:
+                shift *= 10
 
     def apply(self, depth: int, u: Single, out: Single) -> None:
         """out = A u on a level."""

@@ -169,7 +169,10 @@ class Material:
                 error = 0.0
                 break
             self.apply(p.reshape(two), ap)
-            alpha = rz / kernels.dot(p, flat_ap)
+            curvature = kernels.dot(p, flat_ap)
+            if not (rz > 0 and curvature > 0):  # rounding has spoiled the direction
+                break
+            alpha = rz / curvature
             square = kernels.step(alpha, p, flat_ap, body.free, x, r, flat_single)
             done += 1
             gained = alpha * rz
