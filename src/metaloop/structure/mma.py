@@ -33,7 +33,7 @@ def criteria(
         factor = np.where(volume > 0, np.sqrt(np.maximum(0, -gradient) / volume), 0)
     flat = [np.ascontiguousarray(a).ravel() for a in (x * factor, volume, low, high)]
     out = np.empty(x.size)
-    _bisect(*flat, float((volume * x).sum() - excess), accuracy, out)
+    _bisect(*flat, float((volume * x).sum() - excess), accuracy, out)  # type: ignore[call-arg]
     return out.reshape(x.shape)
 
 
@@ -236,7 +236,7 @@ def _dual(p: Array, q: Array, right: Array, lower: Array, upper: Array, alpha: A
 def _best(p: Array, q: Array, lower: Array, upper: Array, alpha: Array, beta: Array) -> Array:
     """Minimizer of p / (U - x) + q / (x - L) between alpha and beta."""
     a, b = np.sqrt(p), np.sqrt(q)
-    return np.clip((a * lower + b * upper) / np.maximum(a + b, 1e-300), alpha, beta)
+    return np.asarray(np.clip((a * lower + b * upper) / np.maximum(a + b, 1e-300), alpha, beta))
 
 
 def limits(x: Array, low: float | Array, high: float | Array, move: float) -> tuple[Array, Array]:

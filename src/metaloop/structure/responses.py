@@ -114,8 +114,8 @@ def _at(side: npt.NDArray[np.int64], shape: tuple[int, ...]) -> tuple[slice, ...
 class Stress:
     """Von Mises stress at the elements' centers, relaxed where there is little material.
 
-    Relaxation σ ρ^(1/2) (qp-approach: Bruggi 2008) and aggregation by a p-norm (Duysinx & Sigmund 1998), rescaled to the
-    largest value as the design changes (Le et al. 2010).
+    Relaxation σ ρ^(1/2) (qp-approach: Bruggi 2008) and aggregation by a p-norm (Duysinx & Sigmund 1998), rescaled to
+    the largest value as the design changes (Le et al. 2010).
     """
 
     def __init__(self, problem: Problem, power: float = 10.0) -> None:

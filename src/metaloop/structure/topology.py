@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from metaloop.errors import InputError, refuse, require
 from metaloop.recipe import tunable
-from metaloop.space import Float, Int
+from metaloop.space import Float
 from metaloop.structure import mma
 from metaloop.structure.filters import Chain, Map, Mirror, Overhang, Passive, Projection, check_filter
 from metaloop.structure.interpolation import Power, Rational
@@ -34,8 +34,8 @@ class SIMP:
         penalty_start: at the beginning; it rises over the first `ramp` of the iterations.
         radius: of the filter, in elements: about the smallest length in the design.
         filter: "sensitivity", "density" or "helmholtz".
-        sharpness: β of the projection at the end, 0 for none. It grows from 1, by a constant factor each iteration, over
-            the iterations from `ramp` to 1 - `hold`.
+        sharpness: β of the projection at the end, 0 for none. It grows from 1, by a constant factor each iteration,
+            over the iterations from `ramp` to 1 - `hold`.
         ramp, hold: shares of the iterations.
         iterations: at most.
         tolerance: stop when no density changes by more in one iteration, once penalty and sharpness are final.
@@ -313,7 +313,9 @@ class _Run:
         )
         return self.judge(x, np.array(history), status)
 
-    def limited(self, chain: Chain, material: Power | Rational, ratio: Array, allowed: float) -> Callable[..., list[float]]:
+    def limited(
+        self, chain: Chain, material: Power | Rational, ratio: Array, allowed: float
+    ) -> Callable[..., list[float]]:
         """Variables -> the values of the constraints on volume and stress."""
 
         def evaluate(x: Array) -> list[float]:
@@ -330,7 +332,13 @@ class _Run:
         return np.append(flat, 1.0) if isinstance(self.problem.weights, str) and self.limit is None else flat
 
     def asymptotes(
-        self, state: mma.State, x: Array, goal: Array, constraints: list[float], rows: list[Array], worst: float | None,
+        self,
+        state: mma.State,
+        x: Array,
+        goal: Array,
+        constraints: list[float],
+        rows: list[Array],
+        worst: float | None,
         evaluate: Callable[[Array], list[float]] | None = None,
     ) -> tuple[Array, mma.State]:
         """One step of the method of moving asymptotes."""

@@ -57,8 +57,8 @@ class Element:
         h = signs(self.axes) / corners
         turned = np.einsum("ps,...saub,qu->...paqb", h, matrix.reshape(shape), h, optimize=True)
         parity = np.arange(corners)[:, None] ^ self.shifts  # of (character, component)
-        return turned[..., parity[:, :, None, None], np.arange(self.components)[:, None, None], parity,
-                      np.arange(self.components)]  # fmt: skip
+        at = np.arange(self.components)
+        return np.asarray(turned[..., parity[:, :, None, None], at[:, None, None], parity, at])
 
     def in_corners(self, matrix: Array) -> Array:
         """The inverse of `in_parities`."""
@@ -70,7 +70,7 @@ class Element:
         h = signs(self.axes)
         turned = np.einsum("ps,...paqb,qu->...saub", h, by_parity, h, optimize=True)
         size = corners * self.components
-        return turned.reshape(*matrix.shape[:-4], size, size)
+        return np.asarray(turned.reshape(*matrix.shape[:-4], size, size))
 
 
 def signs(axes: int) -> Array:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,11 +99,11 @@ class Multigrid:
         near = (nodes[:, None] - level.grid.offsets).ravel()
         near = np.union1d(near[near >= 0], level.special)
         place = np.stack(np.unravel_index(near, level.grid.nodes), axis=1)
-        place = place[(place < level.grid.shape).all(1)] // 2
+        place = place[(place < np.asarray(level.grid.shape)).all(1)] // 2
         parents = np.unique(np.ravel_multi_index(tuple(place.T), grid.nodes)) if len(place) else np.zeros(0, np.int64)
         place = np.stack(np.unravel_index(parents, grid.nodes), axis=1)
         below = 2 * place[:, None, :] + sides(d)  # (parents, children, axes)
-        there = (below < level.grid.shape).all(2)
+        there = np.asarray((below < np.asarray(level.grid.shape)).all(2))
         children = np.where(
             there, np.ravel_multi_index(tuple(np.moveaxis(below, 2, 0)), level.grid.nodes, mode="clip"), 0
         )
@@ -110,7 +111,7 @@ class Multigrid:
         held = np.moveaxis(level.fixed[:, corner], 0, -1).reshape(len(parents), 2**d, -1) & there[..., None]
         moving = ~np.moveaxis(fixed[:, parents[:, None] + grid.offsets], 0, -1).reshape(len(parents), -1)
         leak = np.stack([moving.astype(float) @ p.T > 0 for p in self.inside], axis=1) & held
-        chosen = leak.any((1, 2)) | np.isin(children, level.special).any(1)
+        chosen = np.asarray(leak.any((1, 2))) | np.isin(children, level.special).any(1)
         return Level(grid, fixed, parents[chosen], children[chosen], there[chosen], held[chosen])
 
     def set(self, moduli: Array, scale: float = 1.0) -> Hierarchy:
@@ -182,7 +183,7 @@ class Hierarchy:
             found[hit] += values.matrices[where[hit]]
         return found
 
-    def _unpacked(self, entries: Array) -> Array:
+    def _unpacked(self, entries: Single) -> Array:
         """Symmetric matrices from their blocks: (n, blocks · components²) -> (n, 2^d, components, 2^d, components)."""
         plan = self.plan
         c, n = plan.element.components, 2**plan.element.axes
@@ -230,16 +231,13 @@ class Hierarchy:
         for begin in range(0, grid.shape[0] * 2, width):
             end = min(begin + width, below.nodes[0])
             span = slice(begin * last, end * last)
-            if depth == 2:
-                block = whole[..., None] * values.moduli[(x[:, None] ^ x), span]
-            else:
-                block = flat[position, span]
+            block = whole[..., None] * values.moduli[x[:, None] ^ x, span] if depth == 2 else flat[position, span]
             block = block.reshape(n, c, n, c, end - begin, *below.nodes[1:])
             parts.append(_merged(block, d))
         merged = np.concatenate(parts, axis=4)
         # In order of characters, blocks of the upper triangle only.
         packed = np.zeros((len(plan.pairs), c, c, *grid.nodes), np.float32)
-        inner = tuple(slice(0, m) for m in grid.shape)
+        inner: Any = tuple(slice(0, m) for m in grid.shape)
         parity = np.arange(n)[:, None] ^ plan.element.shifts
         for k, (one, two) in enumerate(plan.pairs):
             for i in range(c):
@@ -329,20 +327,20 @@ def _interpolation(axes: int, components: int, child: int) -> Array:
     for a in reversed(range(axes)):  # the last axis is the highest bit
         one = np.array([[0.5, 0.5], [0, 1]]) if child >> a & 1 else np.array([[1, 0], [0.5, 0.5]])
         total = np.kron(total, one)
-    return np.kron(total, np.eye(components))
+    return np.asarray(np.kron(total, np.eye(components)), float)
 
 
 def _children(fine: Grid, coarse: Grid, moduli: Array) -> Array:
     """The children's moduli of each coarse element, shape (2^d, coarse nodes)."""
     whole = moduli.reshape(fine.nodes)
     out = np.zeros((2**fine.axes, *coarse.nodes))
-    inner = tuple(slice(0, n) for n in coarse.shape)
+    inner: Any = tuple(slice(0, n) for n in coarse.shape)
     for child, side in enumerate(sides(fine.axes)):
         out[(child, *inner)] = whole[tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))]
     return out.reshape(len(out), -1)
 
 
-def _at_corners(grid: Grid, values: Array) -> Array:
+def _at_corners(grid: Grid, values: Any) -> Array:
     """Values of elements' corners, shape (2^d, components, nodes), added up at nodes, shape (components, nodes)."""
     out = np.zeros(values.shape[1:])
     last = grid.size - grid.offsets[-1]
