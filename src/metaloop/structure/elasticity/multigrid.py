@@ -32,7 +32,7 @@ Single = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 COARSEST = 400  # unknowns that a dense factorization takes
-RELAXATION = 0.6  # of the damped Jacobi smoother
+RELAXATION = 0.6  # at most, of the damped Jacobi smoother
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,11 @@ class Hierarchy:
 
     def __init__(self, plan: Multigrid, moduli: Array, scale: float) -> None:
         self.plan = plan
+        # Below 2 / (the largest eigenvalue of an element, relative to its diagonal) no error grows on the mesh itself,
+        # whatever the moduli. On coarser levels that is no theorem: see `calmer`.
+        element = plan.element.matrix
+        largest = float(np.linalg.eigvals(element / np.diag(element)[:, None]).real.max())
+        self.relaxation = min(RELAXATION, 1.9 / largest)
         self.values: list[Values] = []
         c, d = plan.element.components, plan.element.axes
         none = np.zeros(0, np.float32)
@@ -291,6 +296,10 @@ class Hierarchy:
         if depth < 2 and len(level.special):
             kernels.apply_special(u, level.special, values.matrices, offsets, out)
 
+    def calmer(self) -> None:
+        """Relax less, after a cycle that was not positive definite."""
+        self.relaxation *= 0.7
+
     def cycle(self, r: Single, depth: int = 0) -> Single:
         """An approximate solution of A z = r; the array returned belongs to the hierarchy."""
         values = self.values[depth]
@@ -300,14 +309,14 @@ class Hierarchy:
             z[:] = cho_solve(self.factor, right, check_finite=False).reshape(z.shape)
             return z
         flat = (r.reshape(-1), az.reshape(-1), inverse.reshape(-1), z.reshape(-1))
-        kernels.relax(flat[0], flat[2], RELAXATION, flat[3])
+        kernels.relax(flat[0], flat[2], self.relaxation, flat[3])
         self.apply(depth, z, az)
         kernels.masked_residual(flat[0], flat[1], flat[2])
         grid, coarse = self.plan.levels[depth].grid, self.plan.levels[depth + 1].grid
         below = self.cycle(_restricted(az, grid, coarse), depth + 1)
         kernels.masked_add(_prolonged(below, coarse, grid).reshape(-1), flat[2], flat[3])
         self.apply(depth, z, az)
-        kernels.relax_more(flat[0], flat[1], flat[2], RELAXATION, flat[3])
+        kernels.relax_more(flat[0], flat[1], flat[2], self.relaxation, flat[3])
         return z
 
 

@@ -163,15 +163,21 @@ class Material:
         flat_single[:] = r
         p = self.hierarchy.cycle(single).reshape(-1).astype(float)
         rz, square = kernels.dot(r, p), kernels.dot(r, r)
-        done, error = 0, math.inf
+        done, error, calmed = 0, math.inf, 0
         while done < limit:
             if square < 1e-30:
                 error = 0.0
                 break
             self.apply(p.reshape(two), ap)
             curvature = kernels.dot(p, flat_ap)
-            if not (rz > 0 and curvature > 0):  # rounding has spoiled the direction
-                break
+            if not (rz > 0 and curvature > 0):
+                if calmed == 5:  # rounding has the last word
+                    break
+                calmed += 1
+                self.hierarchy.calmer()
+                p = self.hierarchy.cycle(single).reshape(-1).astype(float)
+                rz = kernels.dot(r, p)
+                continue
             alpha = rz / curvature
             square = kernels.step(alpha, p, flat_ap, body.free, x, r, flat_single)
             done += 1
