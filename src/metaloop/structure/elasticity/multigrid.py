@@ -287,8 +287,13 @@ class Hierarchy:
         plan, values = self.plan, self.values[depth]
         level = plan.levels[depth]
         offsets = level.grid.offsets
-        if depth == 0:
+        tasks = kernels.parts(level.grid.size, int(offsets[-1])) if depth < 2 else 1
+        if depth == 0 and tasks > 1:
+            kernels.apply_fine_threads(u, values.moduli, plan.single_blocks, offsets, plan.rows, out, tasks)
+        elif depth == 0:
             kernels.apply_fine(u, values.moduli, plan.single_blocks, offsets, plan.rows, out)
+        elif depth == 1 and tasks > 1:
+            kernels.apply_children_threads(u, values.moduli, plan.single_whole, offsets, plan.rows, out, tasks)
         elif depth == 1:
             kernels.apply_children(u, values.moduli, plan.single_whole, offsets, plan.rows, out)
         else:

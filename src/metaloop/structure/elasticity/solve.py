@@ -122,7 +122,12 @@ class Material:
     def apply(self, u: Array, out: Array) -> None:
         """out = K u / scale, flat arrays of shape (components, nodes), fixed unknowns included."""
         plan = self.body.plan
-        kernels.apply_fine(u, self.moduli, plan.blocks, self.body.grid.offsets, plan.rows, out)
+        offsets = self.body.grid.offsets
+        tasks = kernels.parts(self.body.grid.size, int(offsets[-1]))
+        if tasks > 1:
+            kernels.apply_fine_threads(u, self.moduli, plan.blocks, offsets, plan.rows, out, tasks)
+        else:
+            kernels.apply_fine(u, self.moduli, plan.blocks, offsets, plan.rows, out)
         if len(self._sprung):
             out.reshape(-1)[self._sprung] += self._stiffness * u.reshape(-1)[self._sprung]
 
