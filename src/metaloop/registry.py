@@ -35,6 +35,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "Shares": "metaloop.control.schedulers:Shares",
     },
     "systems": {
+        "bridge": "metaloop.systems.bridge:SYSTEM",
         "choosing": "metaloop.systems.choosing:SYSTEM",
         "few-shot": "metaloop.systems.few_shot:SYSTEM",
         "scf": "metaloop.systems.scf:SYSTEM",

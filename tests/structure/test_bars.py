@@ -38,6 +38,8 @@ def test_widths_are_scaled_to_the_area_and_cells_counted():
     cells = PAIR.cells(150)
     assert cells.sum() == 150
     inside = PAIR.distances()[0].min(0)
+    thin = replace(PAIR, widths=np.array([4.0, 0.5]))
+    assert np.array_equal(thin.cells(80), replace(PAIR, bars=PAIR.bars[:1], widths=np.array([4.0])).cells(80))
     assert inside[cells == 1].max() <= inside[cells == 0].min()
 
 
@@ -61,7 +63,8 @@ def test_larger_classes_are_never_worse():
 
 
 @pytest.mark.parametrize(("call", "says"), [
-    (lambda: Bars((9, 9), [(0, 0)], [(0, 1)], [1.0]), "bars"), (lambda: Bars((9, 9), [0, 0], [(0, 1)], [1.0]), "joints"),
+    (lambda: Bars((9, 9), [(0, 0)], [(0, 1)], [1.0]), "bars"),
+    (lambda: Bars((9, 9), [0, 0], [(0, 1)], [1.0]), "joints"),
     (lambda: Bars((9, 9), [(0, 0), (1, 1)], [(0, 1)], [-1.0]), "widths"),
     (lambda: improve(cantilever((9, 9)), PAIR, lambda b: 0.0), "grid"),
     (lambda: improve(cantilever((30, 20)), PAIR, lambda b: 0.0, movable=np.ones((2, 2), bool)), "movable"),

@@ -91,8 +91,13 @@ class Bars:
         return widths, joints
 
     def cells(self, count: int) -> Array:
-        """Exactly so many elements, the deepest inside the bars; 0 or 1, shape `shape`."""
-        order = np.argsort(self.distances()[0].min(0), axis=None, kind="stable")
+        """Exactly so many elements, the deepest inside the bars; 0 or 1, shape `shape`.
+
+        Bars thinner than an element are left out: what would remain of them are specks.
+        """
+        distance = self.distances()[0]
+        thick = self.widths >= 1
+        order = np.argsort((distance[thick] if thick.any() else distance).min(0), axis=None, kind="stable")
         out = np.zeros(order.size)
         out[order[:count]] = 1
         return out.reshape(self.shape)

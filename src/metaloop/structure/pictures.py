@@ -104,6 +104,7 @@ def plane(axes: Any, problem: Problem, density: Array, *, unit: str = "elements"
     axes.imshow(1 - density.T, origin="lower", cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
     axes.set_xlabel(f"x ({unit})")
     axes.set_ylabel(f"y ({unit})")
+    axes.grid(visible=False)
     if not marks:
         return
     held = np.argwhere(problem.supports.any(0)) * size

@@ -90,3 +90,33 @@ def road_bridge(fineness: int = 8) -> Problem:
     for case, spread in enumerate((nodes, half)):
         loads[case, 1, :, top, :] = -spread / nodes.sum()
     return Problem(shape, supports, loads, SHARE, solid=solid, void=void, symmetry=(0, 2), size=size)
+
+
+def girders(problem: Problem, count: int) -> Array:
+    """What is built where nobody optimizes: two plate girders beside the traffic, of so many elements in all.
+
+    They stand on the supports' level below the deck and rise beside the traffic, as high as the material reaches.
+    """
+    nx, ny, nz = problem.shape
+    cells = problem.solid.astype(float)
+    deck = np.flatnonzero(problem.solid[nx // 2, :, nz // 2])
+    legs = np.zeros(problem.shape, bool)
+    ends = np.flatnonzero(problem.supports[1, :, 0, 0])
+    foot = int((ends < nx // 2).sum()) - 1
+    legs[:foot, : deck[0]] = legs[nx - foot :, : deck[0]] = True
+    cells[legs & ~problem.void] = 1
+    side = np.flatnonzero(~problem.void[nx // 2, deck[-1] + 1])
+    # From the deck upwards and downwards by turns, layer by layer.
+    above, below = list(range(deck[-1] + 1, ny)), list(range(deck[0] - 1, -1, -1))
+    layers = [y for pair in zip(above, below + above[len(below) :], strict=False) for y in pair]
+    for y in dict.fromkeys(layers):
+        layer = np.zeros(problem.shape, bool)
+        layer[:, y, side] = True
+        layer &= (cells == 0) & ~problem.void
+        room = count - int(cells.sum())
+        if room <= 0:
+            break
+        order = np.flatnonzero(layer)
+        middle = np.abs(np.unravel_index(order, problem.shape)[0] - (nx - 1) / 2)
+        cells.ravel()[order[np.argsort(middle, kind="stable")[:room]]] = 1
+    return cells
