@@ -154,7 +154,8 @@ def _ladder_figure(ladder: Ladder, mass: float) -> Figure:
     nx, ny = ladder.problem.shape[:2]
     caption = (
         f"Equal material on {nx} x {ny} elements; compliance (lower is stiffer) and its change from the hand design. "
-        f"Red: clamped, blue: the load. A topology is as stiff as the hand design with {100 * mass:.0f} % of its material."
+        f"Red: clamped, blue: the load. A topology is as stiff as the hand design with {100 * mass:.0f} % of its "
+        "material."
     )
     return Figure(figures.svg(canvas), caption, f"ladder-{ny}")
 
