@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -59,8 +60,12 @@ def gradient(steps: int, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         params = [{"w": jax.numpy.asarray(given[f"w{i}"]), "b": jax.numpy.asarray(given[f"b{i}"])} for i in range(3)]
         tasks = ((given["xs"], given["ys"]), (given["xq"], given["yq"]))
         tasks = jax.tree.map(jax.numpy.asarray, tasks)
-        slope = jax.vmap(lambda task: MAML(steps=steps).slope(MODEL, {"start": params}, task)[1]["start"])(tasks)
-        return {f"{name}{i}": np.asarray(slope[i][name].mean(0)) for i in range(3) for name in "wb"}
+
+        def loss(variables: dict[str, Any]) -> Any:
+            return jax.vmap(lambda task: MAML(steps=steps).judged(MODEL, variables, task))(tasks).mean()
+
+        slope = jax.grad(loss)({"start": params})["start"]
+        return {f"{name}{i}": np.asarray(slope[i][name]) for i in range(3) for name in "wb"}
 
 
 def child(python: str, *arguments: str) -> str:
