@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import metaloop as ml
-from metaloop.bilevel import ANIL, CG, FOMAML, IMAML, MAML, MetaSGD, Model, Reptile, Selective, fit
+from metaloop.bilevel import ANIL, CG, FOMAML, IMAML, MAML, MetaCurvature, MetaSGD, Model, Reptile, Selective, fit
 from metaloop.errors import InputError
 from metaloop.recipe import space_of
 
@@ -46,6 +46,8 @@ ALL = [
     ANIL(head=["head"], steps=3),
     MAML(steps=1, rate=0.05, every_step=True),
     MetaSGD(steps=3, rate=0.05),
+    MetaCurvature(steps=3, rate=0.05),
+    MetaCurvature(steps=2, rate=0.05, limit=5),
     Selective(steps=3),
     Selective(steps=3, learn_start=False),
 ]
@@ -135,7 +137,8 @@ def test_reptile_moves_towards_where_training_ends(double):
     assert np.allclose(flat(slope), flat(both), rtol=1e-6)
 
 
-LEARNING = [MAML(rate=0.1), FOMAML(rate=0.1), ANIL(head=["head"], steps=3), Reptile(), MetaSGD(), Selective(steps=3),
+LEARNING = [MAML(rate=0.1), FOMAML(rate=0.1), ANIL(head=["head"], steps=3), Reptile(), MetaSGD(), MetaCurvature(),
+            Selective(steps=3),
             IMAML(steps=10, rate=0.05)]  # fmt: skip
 
 
@@ -161,6 +164,18 @@ def test_a_run_is_the_same_in_chunks_and_in_parts():
     assert np.array_equal(flat(chunks.variables), flat(resumed.variables))
     assert np.array_equal(chunks.losses, resumed.losses)
     assert np.allclose(flat(whole.variables), flat(chunks.variables), atol=1e-6)
+
+
+def test_curvature_mixes_each_axis_of_the_gradient():
+    recipe = MetaCurvature(rate=0.05, limit=5)
+    params, (support, _) = init(jax.random.key(0)), task(jax.random.key(1))
+    variables = recipe.variables(params)
+    assert {name: leaf.shape for name, leaf in variables["mixing"]["body"]["w"].items()} == {"0": (2, 2)}
+    assert variables["mixing"]["body"]["b"] == variables["mixing"]["head"]["w"] == {}
+    turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+    variables["mixing"]["body"]["w"]["0"] = turn
+    moved = params["body"]["w"] - recipe.adapted(MODEL, variables, support, 1)["body"]["w"]
+    assert np.allclose(moved, 0.05 * turn.T @ jax.grad(loss)(params, support)["body"]["w"], rtol=1e-4, atol=1e-6)
 
 
 def test_tasks_that_are_all_there_are():
@@ -232,6 +247,7 @@ def test_bad_input_is_refused_in_one_line():
         (lambda: fit(MAML(), MODEL, sampler, meta_steps=1).adapt(empty[0]), "support"),
         (lambda: MAML(rate=0.0), "rate"),
         (lambda: MetaSGD(most=0.001), "most"),
+        (lambda: MetaCurvature(limit=-1), "limit"),
         (lambda: ANIL(head="head"), "head"),
         (lambda: Selective(pull=-1.0), "pull"),
         (lambda: Model(1, loss), "init"),

@@ -128,7 +128,8 @@ def fit(
     ```
 
     Args:
-        recipe: `MAML`, `FOMAML`, `ANIL`, `Reptile`, `IMAML`, `MetaSGD`, `Selective`, or your own `MetaLearner`.
+        recipe: `MAML`, `FOMAML`, `ANIL`, `Reptile`, `IMAML`, `MetaSGD`, `MetaCurvature`, `Selective`, or your own
+            `MetaLearner`.
         model: what is adapted.
         tasks: a function of a random key that jax can trace and that returns a batch of tasks, (support, query), every
             array with a leading axis of tasks; or all tasks there are, in the same form, of which each meta-step draws

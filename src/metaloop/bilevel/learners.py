@@ -1,7 +1,7 @@
 """Meta-learners: learn, from many tasks, where the adaptation to a new one should start, and how far it should go.
 
 Sources: Finn, Abbeel & Levine 2017 (MAML and its first-order form); Raghu et al. 2020 (ANIL); Nichol, Achiam & Schulman
-2018 (Reptile); Rajeswaran et al. 2019 (iMAML); Li et al. 2017 (Meta-SGD).
+2018 (Reptile); Rajeswaran et al. 2019 (iMAML); Li et al. 2017 (Meta-SGD); Park & Oliva 2019 (Meta-Curvature).
 
 All share one shape: *outer variables* that are learned, an *adaptation* from them to one task's parameters, and a loss
 that judges them by one task. `metaloop.bilevel.fit` descends its mean over batches of tasks.
@@ -85,13 +85,18 @@ def _check(steps: int, rate: float) -> None:
     require("rate", rate, lambda v: 0 < v < math.inf, "a number greater than 0")
 
 
-def _walk(model: Model, start: Tree, rates: Any, support: Batch, steps: int, first_order: bool = False) -> Tree:
-    """Gradient descent on the support. `rates`: a number, or a tree like the parameters."""
+def _walk(
+    model: Model,
+    start: Tree,
+    rates: Any,
+    support: Batch,
+    steps: int,
+    change: Callable[[Tree], Tree] = lambda gradient: gradient,
+) -> Tree:
+    """Gradient descent on the support. `rates`: a number, or a tree like the parameters; `change`: of the gradient."""
 
     def step(params: Tree, _: Any) -> tuple[Tree, None]:
-        g = jax.grad(model.loss)(params, support)
-        if first_order:
-            g = jax.lax.stop_gradient(g)
+        g = change(jax.grad(model.loss)(params, support))
         if jax.tree_util.all_leaves([rates]):
             return jax.tree.map(lambda p, s: p - rates * s, params, g), None
         return jax.tree.map(lambda p, r, s: p - r * s, params, rates, g), None
@@ -135,7 +140,8 @@ class MAML:
 
     def adapted(self, model: Model, variables: Tree, support: Batch, steps: int) -> Tree:
         """See `MetaLearner`."""
-        return _walk(model, variables["start"], self.rate, support, steps, self.first_order)
+        change = jax.lax.stop_gradient if self.first_order else lambda gradient: gradient
+        return _walk(model, variables["start"], self.rate, support, steps, change)
 
     def judged(self, model: Model, variables: Tree, task: Task) -> Any:
         """See `MetaLearner`."""
@@ -344,6 +350,48 @@ class MetaSGD:
     def judged(self, model: Model, variables: Tree, task: Task) -> Any:
         """See `MetaLearner`."""
         return _query_loss(self, model, variables, task)
+
+
+@dataclass(frozen=True)
+class MetaCurvature(MetaSGD):
+    """Meta-SGD whose gradient is first mixed along each axis by a learned matrix (Park & Oliva 2019).
+
+    The gradient of a weight matrix becomes A·G·B, times the learned rates; both matrices begin as the identity.
+
+    Args:
+        steps, rate, most: as in `MetaSGD`.
+        limit: longest axis that gets a matrix.
+
+    Raises:
+        InputError: fewer than 1 step, no 0 < rate < most, or a negative limit.
+    """
+
+    limit: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("limit", self.limit, lambda v: v >= 0 and v == int(v), "a whole number of at least 0")
+
+    def variables(self, params: Tree) -> Tree:
+        """See `MetaLearner`."""
+
+        def identities(p: Any) -> dict[str, Any]:
+            return {str(axis): jnp.eye(n, dtype=p.dtype) for axis, n in enumerate(p.shape) if n <= self.limit}
+
+        return super().variables(params) | {"mixing": jax.tree.map(identities, params)}
+
+    def adapted(self, model: Model, variables: Tree, support: Batch, steps: int) -> Tree:
+        """See `MetaLearner`."""
+
+        def mixed(g: Any, matrices: dict[str, Any]) -> Any:
+            for axis, matrix in matrices.items():
+                g = jnp.moveaxis(jnp.tensordot(g, matrix, (int(axis), 0)), -1, int(axis))
+            return g
+
+        def mix(gradient: Tree) -> Tree:
+            return jax.tree.map(mixed, gradient, variables["mixing"])
+
+        return _walk(model, variables["start"], self.rates(variables), support, steps, mix)
 
 
 @dataclass(frozen=True)
