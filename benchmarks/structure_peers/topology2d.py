@@ -67,7 +67,7 @@ def shifts(nx: int, ny: int, radius: float) -> sp.csr_matrix:
     return sp.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), (nx * ny,) * 2)
 
 
-def solver(engine: str, pattern: sp.csc_matrix):  # noqa: ANN201
+def solver(engine: str, pattern: sp.csc_matrix):
     """A function (matrix, right side) -> solution."""
     if engine == "port":
         return spl.spsolve

@@ -69,7 +69,7 @@ class SIMP:
     robust: float = 0.0
     overhang: str | None = None
     bisection: float = 1e-9
-    precision: float = 1e-3
+    precision: float = 3e-4
 
     def __post_init__(self) -> None:
         require("penalty", self.penalty, lambda v: 1 <= v < 20, "a number from 1 to 20")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,14 @@ class Element:
         at = np.arange(2**self.axes)
         return np.ascontiguousarray(whole[at, :, at, :])
 
+    @cached_property
+    def turn(self) -> Array:
+        """From corner values to the basis of reflections, shape (2^d · components,) * 2; orthogonal but for a factor."""
+        corners, c = 2**self.axes, self.components
+        parity = np.arange(corners)[:, None] ^ self.shifts  # of (character, component)
+        out = signs(self.axes)[parity][..., None] * np.eye(c)[:, None, :]  # (character, component, corner, component)
+        return np.asarray(out.reshape(corners * c, corners * c))
+
     def in_parities(self, matrix: Array) -> Array:
         """A matrix of corner values in the basis of reflections, shape (..., 2^d, components, 2^d, components).
 
@@ -53,24 +62,15 @@ class Element:
             matrix: shape (..., 2^d · components, 2^d · components).
         """
         corners = 2**self.axes
-        shape = (*matrix.shape[:-2], corners, self.components, corners, self.components)
-        h = signs(self.axes) / corners
-        turned = np.einsum("ps,...saub,qu->...paqb", h, matrix.reshape(shape), h, optimize=True)
-        parity = np.arange(corners)[:, None] ^ self.shifts  # of (character, component)
-        at = np.arange(self.components)
-        return np.asarray(turned[..., parity[:, :, None, None], at[:, None, None], parity, at])
+        turned = self.turn @ matrix @ self.turn.T / corners**2
+        shape = (corners, self.components, corners, self.components)
+        return np.asarray(turned.reshape(*matrix.shape[:-2], *shape))
 
     def in_corners(self, matrix: Array) -> Array:
         """The inverse of `in_parities`."""
-        corners = 2**self.axes
-        parity = np.arange(corners)[:, None] ^ self.shifts
-        by_parity = np.empty_like(matrix)
-        by_parity[..., parity[:, :, None, None], np.arange(self.components)[:, None, None], parity,
-                  np.arange(self.components)] = matrix  # fmt: skip
-        h = signs(self.axes)
-        turned = np.einsum("ps,...paqb,qu->...saub", h, by_parity, h, optimize=True)
-        size = corners * self.components
-        return np.asarray(turned.reshape(*matrix.shape[:-4], size, size))
+        size = 2**self.axes * self.components
+        flat = matrix.reshape(*matrix.shape[:-4], size, size)
+        return np.asarray(self.turn.T @ flat @ self.turn)
 
 
 def signs(axes: int) -> Array:

@@ -77,10 +77,10 @@ class Multigrid:
         self.blocks = element.blocks
         self.single_blocks = element.blocks.astype(np.float32)
         self.inside = [_interpolation(d, c, child) for child in range(2**d)]
-        first = [p.T @ element.matrix @ p for p in self.inside]
-        self.whole = element.in_parities(first[0])
+        self.first = np.stack([p.T @ element.matrix @ p for p in self.inside])  # level 1, each child alone
+        self.whole = element.in_parities(self.first[0])
         self.single_whole = np.ascontiguousarray(self.whole, dtype=np.float32)
-        self.first_diagonal = np.stack([np.diag(m) for m in first], axis=1)
+        self.first_diagonal = np.diagonal(self.first, axis1=1, axis2=2).T
         self.levels = [Level(grid, fixed, _spring_elements(grid, springs), *_nothing(d, c))]
         while self.levels[-1].grid.size * c > COARSEST and max(self.levels[-1].grid.shape) > 1:
             self.levels.append(self._coarser(self.levels[-1]))
@@ -150,8 +150,7 @@ class Hierarchy:
                     diagonal = _at_corners(grid, (plan.first_diagonal @ children).reshape(-1, c, grid.size))
                     kept = (signs_of(d) @ children).astype(np.float32)
                     if len(level.special):
-                        plain = np.einsum("cij,cm->mij", np.stack([p.T @ plan.element.matrix @ p for p in plan.inside]),
-                                          children[:, level.special])  # fmt: skip
+                        plain = np.tensordot(children[:, level.special].T, plan.first, 1)
                         matrices = matrices - plain
                 else:
                     entries, diagonal = self._stored(depth, level, matrices)
