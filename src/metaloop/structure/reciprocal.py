@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 PRICE = 10.0  # of t; the multipliers sum to at most about 1 where the costs do, so t is 0 wherever it can be
 STEPS = 60
+DONE, USABLE = 1e-11, 1e-5  # of what is left of the optimality conditions, where the costs sum to 1
 
 
 class Step(NamedTuple):
@@ -36,13 +37,17 @@ def solve(cost: Array, bend: Array, rows: Array, right: Array, low: Array, high:
         low, high: bounds of y, positive; an infinite `high` is none.
 
     Returns:
-        the step, or None where the matrix cannot be made positive definite.
+        the step, or None where the method does not converge.
     """
     n, m = len(cost), len(right)
+    # a row that no point of the box can break need not be looked at
+    far = np.maximum(rows * low, rows * np.minimum(high, 1e12)).sum(axis=1)
+    ruling = np.flatnonzero(far > right)
+    rows, right = rows[ruling], right[ruling]
     eye = np.eye(n)
     left = np.block(
         [
-            [rows, -np.ones((m, 1))],
+            [rows, -np.ones((len(rows), 1))],
             [eye, np.zeros((n, 1))],
             [-eye, np.zeros((n, 1))],
             [np.zeros((1, n)), -np.ones((1, 1))],
@@ -52,40 +57,51 @@ def solve(cost: Array, bend: Array, rows: Array, right: Array, low: Array, high:
     kept = np.isfinite(limits)
     left, limits = left[kept], limits[kept]
     room = 1e-3 * (np.minimum(high, 10.0) - low)
-    v = np.append(np.clip(1.0, low + room, np.minimum(high, 10.0) - room), 0.1)
-    slack = np.maximum(limits - left @ v, 1e-2)
-    z = 0.1 / (slack * len(slack))
+    y = np.clip(1.0, low + room, np.minimum(high, 10.0) - room)
+    elastic = max(0.0, float((rows @ y - right).max(initial=0.0))) + 0.1
+    v = np.append(y, elastic)
+    slack = limits - left @ v  # the elastic variable makes the start strictly feasible
+    z = 0.1 / slack
+    best, left_over = v, np.inf
+    best_z = z
     for _ in range(STEPS):
         y = v[:n]
         slope = np.append(bend @ (y - 1.0) - cost / y**2, PRICE)
         dual = slope + left.T @ z
-        primal = left @ v + slack - limits
         gap = float(slack @ z)
-        if max(np.abs(dual[:n] * y).max(), abs(dual[n]), np.abs(primal).max(), gap) < 1e-10:
+        wrong = max(float(np.abs(dual[:n] * y).max()), abs(float(dual[n])) / PRICE, gap)
+        if not wrong < np.inf:
+            break
+        if wrong < left_over:
+            best, best_z, left_over = v, z, wrong
+        if wrong < DONE:
             break
         matrix = (left.T * (z / slack)) @ left
         matrix[:n, :n] += bend + np.diag(2.0 * cost / y**3)
         inverse = _inverse(matrix)
         if inverse is None:
-            return None
+            break
 
-        def newton(target: Array, inverse: Array, dual: Array, primal: Array, z: Array, slack: Array) -> list[Array]:
-            dv = -inverse @ (dual + left.T @ ((z * primal - target) / slack))
-            ds = -primal - left @ dv
+        def newton(target: Array, inverse: Array, dual: Array, z: Array, slack: Array) -> list[Array]:
+            dv = -inverse @ (dual - left.T @ (target / slack))
+            ds = -left @ dv
             return [dv, ds, -(target + z * ds) / slack]
 
-        dv, ds, dz = newton(slack * z, inverse, dual, primal, z, slack)
+        dv, ds, dz = newton(slack * z, inverse, dual, z, slack)
         ahead = _reach(slack, ds), _reach(z, dz)
         center = (float((slack + ahead[0] * ds) @ (z + ahead[1] * dz)) / gap) ** 3 * gap / len(z)
-        dv, ds, dz = newton(slack * z + ds * dz - center, inverse, dual, primal, z, slack)
-        most = min(0.9995, max(0.9, 1.0 - gap))
-        walk, walk_dual = most * min(_reach(slack, ds), _reach(y, dv[:n])), most * _reach(z, dz)
-        if bend.any():  # then the dual residual is not linear in both, and they go together
-            walk = walk_dual = min(walk, walk_dual)
-        v, slack, z = v + walk * dv, slack + walk * ds, z + walk_dual * dz
-    multipliers = np.zeros(len(kept))
-    multipliers[kept] = z
-    return Step(v[:n], multipliers[:m])
+        if wrong > gap:  # the curved part is behind: stay near the central path until it has caught up
+            dv, ds, dz = newton(slack * z - max(center, 0.5 * gap / len(z)), inverse, dual, z, slack)
+        else:
+            dv, ds, dz = newton(slack * z + ds * dz - center, inverse, dual, z, slack)
+        # the dual residual is not linear, so that both go together
+        walk = min(0.9995, max(0.9, 1.0 - gap)) * min(_reach(slack, ds), _reach(v[:n], dv[:n]), _reach(z, dz))
+        v, slack, z = v + walk * dv, slack + walk * ds, z + walk * dz
+    if left_over > USABLE:
+        return None
+    multipliers = np.zeros(m)
+    multipliers[ruling] = best_z[: len(ruling)]
+    return Step(best[:n], multipliers)
 
 
 def _inverse(matrix: Array) -> Array | None:

@@ -23,6 +23,7 @@ from metaloop.structure.truss import Array
 
 SAME = 0.03  # designs whose areas all agree to 3 % on the way are taken for the same optimum
 FEASIBLE = 1e-9
+FIRST = 2.0  # by what factor the first step may change an area
 PATIENCE = 2  # steps in a row that may make the design heavier before the search goes back to its best
 
 
@@ -126,25 +127,26 @@ class _Search:
         """The weight of the multiple that keeps the limits."""
         return ratios.analysis.weight * max(ratios.needed, 1.0)
 
-    def descend(self, areas: Array, known: Array | None = None) -> tuple[Array, bool]:
-        """From areas to a local optimum, or until it is the known one; also whether it came to an end."""
-        ratios = self.look(areas)
-        best, multipliers = ratios, None
-        best_multipliers: Array | None = None
-        radius, bad = 2.0, 0
+    def descend(self, ratios: Ratios, known: Array | None = None) -> tuple[Ratios, bool]:
+        """From a design to a local optimum, or to None where that is the known one; also whether it came to an end."""
+        best, multipliers, best_multipliers = ratios, None, None
+        radius, bad = FIRST, 0
         while self.count < self.limit:
             at = self._feasible(ratios)
-            found = self._step(at, multipliers, radius)
+            found = self._step(at, multipliers, radius) or self._step(at, None, radius)
             if found is None:
-                return best.analysis.areas, False
+                return best, False
             y, multipliers = found
+            gain = 1 - self.problem.truss.weights @ (at.analysis.areas / y) / at.analysis.weight
+            if abs(gain) < 1e-11 and at.needed <= 1 + FEASIBLE and np.abs(np.log(y)).max() < 1e-4:
+                return (at if self.merit(at) <= self.merit(best) else best), True
             after = self.look(at.analysis.areas / y)
             if known is not None and np.abs(np.log(after.analysis.areas / known)).max() < SAME:
-                return known, True
+                return best, True
             now, new, least = self.merit(at), self.merit(after), self.merit(best)
             length = float(np.exp(np.abs(np.log(y)).max()))
             if new < least * (1 - 1e-11):
-                share = (now - new) / max(abs(now - after.analysis.weight), 1e-300)
+                share = (now - new) / max(abs(now * gain), 1e-300)
                 if share > 0.5:
                     radius = max(radius, min(length**2, 1e3))
                 elif share < 0.1:
@@ -153,7 +155,7 @@ class _Search:
                 best_multipliers, bad = multipliers, 0
                 continue
             if abs(new - least) <= 1e-9 * least and after.needed <= 1 + 1e-8:
-                return best.analysis.areas, True
+                return best, True
             bad += 1
             if bad <= PATIENCE and new < 1.5 * least:  # a curved limit is often better followed from a little outside
                 ratios, radius = after, min(radius, length**0.7)
@@ -161,9 +163,9 @@ class _Search:
                 ratios, multipliers, bad = best, best_multipliers, PATIENCE
                 radius = min(radius, length) ** 0.35
                 if radius < 1 + 1e-7:
-                    return best.analysis.areas, True
+                    return best, True
             radius = max(radius, 1 + 1e-9)
-        return best.analysis.areas, False
+        return best, False
 
     def _feasible(self, ratios: Ratios) -> Ratios:
         """The multiple that keeps the limits, as far as the bounds let it."""
@@ -188,22 +190,26 @@ class _Search:
 
 def _start(problem: SizingProblem, begun: Array, raises: Sequence[float], limit: int) -> Start:
     search = _Search(problem, limit)
-    weights, (low, high) = problem.truss.weights, problem.bounds
+    low, high = problem.bounds
     first = search.look(begun)
-    areas, ended = search.descend(np.clip(begun * first.needed, low, high))
-    final = _settle(search, areas)
+    inside = np.clip(begun * first.needed, low, high)
+    ratios = first.scaled(first.needed)
+    if not np.allclose(inside, ratios.analysis.areas, rtol=1e-12, atol=0):
+        ratios = search.look(inside)
+    found, ended = search.descend(ratios)
+    final = _settle(search, found)
     for share in raises:
-        least = final.analysis.areas <= low * 1.01
+        areas = final.analysis.areas
+        least = areas <= low * 1.01
         if not least.any() or search.count >= limit:
             continue
-        mean = final.analysis.weight / weights.sum()
-        raised = np.where(least, np.minimum(np.maximum(mean * share, low), high), final.analysis.areas)
-        other, over = search.descend(raised, known=final.analysis.areas)
-        if other is final.analysis.areas:
-            continue
-        rival = _settle(search, other)
-        if (_violation(rival), rival.analysis.weight) < (_violation(final), final.analysis.weight * (1 - 1e-9)):
-            final, ended = rival, over
+        mean = final.analysis.weight / problem.truss.weights.sum()
+        raised = np.where(least, np.clip(mean * share, low, high), areas)
+        found, over = search.descend(search.look(raised), known=areas)
+        if search.merit(found) < final.analysis.weight * (1 - 1e-9) or _violation(final) > FEASIBLE:
+            rival = _settle(search, found)
+            if (_violation(rival), rival.analysis.weight) < (_violation(final), final.analysis.weight):
+                final, ended = rival, over
     wrong, kkt = _violation(final), _kkt(problem, final)[0]
     status = "the search came to an end" if ended else f"stopped after {search.count} analyses"
     if wrong > FEASIBLE:
@@ -211,14 +217,14 @@ def _start(problem: SizingProblem, begun: Array, raises: Sequence[float], limit:
     return Start(begun, final.analysis.areas, final.analysis.weight, wrong, kkt, search.count, status)
 
 
-def _settle(search: _Search, areas: Array) -> Ratios:
+def _settle(search: _Search, ratios: Ratios) -> Ratios:
     """Correct the last digits: a common factor, so that no limit is exceeded, and once more for rounding."""
     low, high = search.problem.bounds
-    ratios = search.look(areas)
-    for _ in range(2):
-        if ratios.needed <= 1:
+    for _ in range(3):
+        if _violation(ratios) == 0:
             break
-        ratios = search.look(np.clip(ratios.analysis.areas * ratios.needed * (1 + 1e-14), low, high))
+        areas = np.clip(ratios.analysis.areas * max(ratios.needed, 1.0) * (1 + 2e-16), low, high)
+        ratios = search.look(areas)
     return ratios
 
 
