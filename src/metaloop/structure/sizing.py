@@ -23,7 +23,7 @@ from metaloop.structure.truss import Array
 
 SAME = 0.03  # designs whose areas all agree to 3 % on the way are taken for the same optimum
 FEASIBLE = 1e-9
-FIRST = 2.0  # by what factor the first step may change an area
+FIRST = 4.0  # by what factor the first step may change an area
 PATIENCE = 2  # steps in a row that may make the design heavier before the search goes back to its best
 
 
