@@ -27,7 +27,7 @@ from metaloop.structure.truss import AXES, Array, _floats, _joint
 Pairs = NDArray[np.intp]
 BLOCK = 200_000  # pairs looked at together
 NEAR = 8  # joints to which each is connected at first
-TIGHT = 1e-7  # by what share the criterion may be broken where the search ends
+TIGHT = 1e-6  # by what share the criterion may be broken where the search ends
 SHARE = 0.25  # of the number of bars: as many pairs are added at a time
 SEEN = 1e-7  # share of the largest area below which a bar is no part of the result
 
@@ -299,14 +299,14 @@ def _program(problem: LayoutProblem, bars: Pairs) -> tuple[Array, Array, Array, 
     both = hstack([balance, -balance])
     need = np.concatenate([np.full(m, 1 / problem.tension), np.full(m, 1 / problem.compression)])
     if cases == 1:  # then the area is what the force needs, and the program has no other unknowns
-        out = linprog(np.tile(price, 2) * need, A_eq=both, b_eq=loads[0], method="highs")
+        out = linprog(np.tile(price, 2) * need, A_eq=both, b_eq=loads[0], method="highs-ipm")
     else:
         eye = diags_array(np.ones(m))
         needs = hstack([eye / problem.tension, eye / problem.compression])
         use = hstack([block_diag([needs] * cases), vstack([-eye] * cases)])
         equal = hstack([block_diag([both] * cases), csr_array((loads.size, m))])
         cost = np.concatenate([np.zeros(2 * m * cases), price])
-        out = linprog(cost, use, np.zeros(m * cases), equal, loads.ravel(), method="highs")
+        out = linprog(cost, use, np.zeros(m * cases), equal, loads.ravel(), method="highs-ipm")
     if out.status == 2:
         return None
     if out.status != 0:
