@@ -87,7 +87,7 @@ def test_derivatives_agree_with_finite_differences(section):
         ({"supports": {0: "x"}}, "joint"),
         ({"supports": {0: "xz"}}, "letters"),
         ({"loads": {0: (1, 0, 0)}}, "held"),
-        ({"loads": {1: (1, 0)}}, "moment"),
+        ({"loads": {1: (1, 0)}}, "3 finite numbers"),
         ({"loads": {1: (0, 0, 0)}}, "at least one"),
         ({"beams": [(0, 1), (1, 1), (1, 2)]}, "different places"),
         ({"beams": [(0, 1), (1, 7)]}, "0 to 2"),

@@ -1,9 +1,9 @@
 """Sizing from a catalogue: areas that must be taken from a list of sections.
 
 Branch and bound. The relaxation of a node lets each area lie anywhere between two sections and is sized as in
-`metaloop.structure.sizing`; the variable that lies farthest from a section is branched on. Designs are found by rounding
-up and by exchanging one or two sections. A relaxation is a local optimum of a problem that is not convex, so what the
-tree gives is not a proof, and the result says so.
+`metaloop.structure.sizing`; the variable that lies farthest from a section is branched on. Designs are found by
+rounding up and by exchanging one or two sections. A relaxation is a local optimum of a problem that is not convex, so
+what the tree gives is not a proof, and the result says so.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from itertools import combinations, count, product
 import numpy as np
 
 from metaloop.errors import require
+from metaloop.structure.joints import Array
 from metaloop.structure.limits import SizingProblem
 from metaloop.structure.sizing import FEASIBLE, _Search, _violation, size
-from metaloop.structure.truss import Array
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Selected:
         value: its weight.
         violation: by what share the worst limit is exceeded; 0 where none is.
         relaxed: the weight with areas anywhere between the smallest and the largest section.
-        bound: the least weight that the unfinished part of the tree may still hold; equal to `value` where it is finished.
+        bound: the least weight that the unfinished part of the tree may still hold; `value` where it is finished.
         nodes: relaxations solved.
         analyses: factorizations of a stiffness matrix.
         status: a sentence.
@@ -131,7 +131,9 @@ class _Tree:
         narrow = dataclasses.replace(self.problem, lower=self.sections[low], upper=self.sections[high])
         search = _Search(narrow, 60)
         found, _ = search.descend(search.look(np.clip(areas, *narrow.bounds)))
-        settled = found if found.needed <= 1 else search.look(np.clip(found.analysis.areas * found.needed, *narrow.bounds))
+        settled = (
+            found if found.needed <= 1 else search.look(np.clip(found.analysis.areas * found.needed, *narrow.bounds))
+        )
         self.analyses += search.count
         self.nodes += 1
         return None if _violation(settled) > 1e-6 else (settled.analysis.weight, settled.analysis.areas)
@@ -153,7 +155,7 @@ class _Tree:
     def exchange(self) -> None:
         """Move one or two variables by up to two sections, as long as it helps; the lightest candidates first."""
         g, last = len(self.best), len(self.sections) - 1
-        moves = [((i,), (s,)) for i in range(g) for s in (-2, -1)]
+        moves: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((i,), (s,)) for i in range(g) for s in (-2, -1)]
         moves += [(p, s) for p in combinations(range(g), 2) for s in product((-2, -1, 1, 2), repeat=2) if min(s) < 0]
         better = self.value < np.inf
         while better:

@@ -1,12 +1,12 @@
 """Plane frames of Euler-Bernoulli beams with stiff joints, and exact derivatives with respect to the members' sizes.
 
-A member of size x has the area A(x) and the second moment I(x) that its section says; its stiffness is the classical
-6 x 6 matrix, linear in both (Przemieniecki, Theory of Matrix Structural Analysis, 1968, chapter 5).
+A member of size x has the area A(x) and the second moment I(x) that its section says; its stiffness is the
+classical 6 x 6 matrix of a beam without shear deformation, linear in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,13 +15,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metaloop.errors import InputError, refuse, require
-from metaloop.structure.truss import LOOSE, Array, _floats, _joint
+from metaloop.structure.joints import (
+    Array,
+    Bools,
+    Ints,
+    Loads,
+    Supports,
+    connections,
+    coordinates,
+    floats,
+    groups,
+    held,
+    pulls,
+    refuse_bare,
+)
+from metaloop.structure.truss import LOOSE
 
 DIRECTIONS = "xyr"
 
 
 class Properties(NamedTuple):
-    """Of sections of sizes x, each an array like x: area, second moment, distance of the outer fiber, and their slopes."""
+    """Of sections of sizes x, arrays like x: area, second moment, distance of the outer fiber, and their slopes."""
 
     area: Array
     moment: Array
@@ -65,20 +79,20 @@ class Frame:
         nodes: coordinates of the joints, shape (n, 2).
         beams: the two joints of every beam, counted from 0, shape (m, 2).
         supports: for each joint that is held, the directions in which it is: ``{0: "xyr", 3: "y"}``; r is the rotation.
-        loads: for each load case, force and moment on each loaded joint: ``[{1: (0, -100, 0)}]``; one mapping is one case.
+        loads: for each load case, force and moment on each loaded joint: ``[{1: (0, -9, 0)}]``; a mapping is one case.
         section: what area and second moment follow from a size.
         modulus, density: of the material.
         groups: for each beam the number of its design variable, from 0; without it every beam has its own.
 
     Raises:
-        InputError: a shape that does not fit, a beam of no length, a joint without a beam, no support, no load, a load in
-            a direction that is held, or a frame that can move as a mechanism: the message names the joint.
+        InputError: a shape that does not fit, a beam of no length, a joint without a beam, no support, no load, a load
+            in a direction that is held, or a frame that can move as a mechanism: the message names the joint.
     """
 
     nodes: ArrayLike
     beams: ArrayLike
-    supports: Mapping[int, str]
-    loads: Mapping[int, Sequence[float]] | Sequence[Mapping[int, Sequence[float]]]
+    supports: Supports
+    loads: Loads
     section: Section
     modulus: float = 1.0
     density: float = 1.0
@@ -87,18 +101,7 @@ class Frame:
     def __post_init__(self) -> None:
         require("modulus", self.modulus, lambda v: 0 < v < np.inf, "a positive number")
         require("density", self.density, lambda v: 0 < v < np.inf, "a positive number")
-        bare = np.setdiff1d(np.arange(len(self.points)), self.ends)
-        if bare.size:
-            raise InputError(f"beams was without one at joint {bare[0]}; it may be a set that reaches every joint")
-        if (short := np.flatnonzero(self.lengths <= 1e-12 * np.ptp(self.points, axis=0).max())).size:
-            raise refuse(f"beams[{short[0]}]", self.ends[short[0]].tolist(), "a pair of joints at different places")
-        for k, case in enumerate(self.forces):
-            if not case.any():
-                raise refuse(f"loads[{k}]", case.tolist(), "a case with at least one force or moment")
-            if (both := np.argwhere((case != 0) & self.fixed)).size:
-                joint, axis = both[0]
-                raise refuse(f"loads[{k}][{joint}]", case[joint].tolist(), f"0 in {DIRECTIONS[axis]}, where it is held")
-        _ = self.group
+        _ = self.lengths, self.forces, self.group
         stiffness = self._assemble(np.ones(len(self.ends)), self.lengths**2)
         values, modes = np.linalg.eigh(stiffness)
         if values[0] <= LOOSE * values[-1]:
@@ -111,66 +114,35 @@ class Frame:
     @cached_property
     def points(self) -> Array:
         """Coordinates, (n, 2)."""
-        points = _floats("nodes", self.nodes)
-        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
-            raise refuse("nodes", self.nodes, "finite coordinates of shape (n, 2)")
-        return points
+        return coordinates(self.nodes, (2,))
 
     @cached_property
-    def ends(self) -> Any:
+    def ends(self) -> Ints:
         """The joints of the beams, (m, 2)."""
-        ends = np.asarray(self.beams)
-        if ends.ndim != 2 or ends.shape[1] != 2 or not len(ends) or ends.dtype.kind not in "iu":
-            raise refuse("beams", self.beams, "whole numbers of shape (m, 2)")
-        if ends.min() < 0 or ends.max() >= len(self.points):
-            raise refuse("beams", int(ends.min() if ends.min() < 0 else ends.max()), f"0 to {len(self.points) - 1}")
-        return ends
+        return connections("beams", self.beams, len(self.points))
 
     @cached_property
-    def fixed(self) -> Any:
+    def fixed(self) -> Bools:
         """Which of x, y and the rotation are held, (n, 3)."""
-        held = np.zeros((len(self.points), 3), dtype=bool)
-        for joint, directions in self.supports.items():
-            _joint("supports", joint, len(held))
-            if not isinstance(directions, str) or not directions or set(directions) - set(DIRECTIONS):
-                raise refuse(f"supports[{joint}]", directions, f"some of the letters {DIRECTIONS!r}")
-            held[joint, [DIRECTIONS.index(a) for a in directions]] = True
-        if not held.any():
-            raise refuse("supports", self.supports, "a mapping that holds at least one joint")
-        return held
+        return held(self.supports, len(self.points), DIRECTIONS)
 
     @cached_property
     def forces(self) -> Array:
         """Forces and moments on the joints, (cases, n, 3)."""
-        cases = [self.loads] if isinstance(self.loads, Mapping) else list(self.loads)
-        if not cases:
-            raise refuse("loads", self.loads, "at least one load case")
-        forces = np.zeros((len(cases), len(self.points), 3))
-        for k, case in enumerate(cases):
-            for joint, force in case.items():
-                _joint(f"loads[{k}]", joint, len(self.points))
-                vector = _floats(f"loads[{k}][{joint}]", force)
-                if vector.shape != (3,) or not np.isfinite(vector).all():
-                    raise refuse(f"loads[{k}][{joint}]", force, "two forces and a moment, finite")
-                forces[k, joint] = vector
-        return forces
+        return pulls(self.loads, self.fixed, DIRECTIONS)
 
     @cached_property
-    def group(self) -> Any:
+    def group(self) -> Ints:
         """The design variable of each beam, (m,)."""
-        m = len(self.ends)
-        group = np.arange(m) if self.groups is None else np.asarray(self.groups)
-        if group.shape != (m,) or group.dtype.kind not in "iu" or set(group.tolist()) != set(range(group.max() + 1)):
-            raise refuse("groups", self.groups, f"{m} whole numbers that leave none out from 0 on")
-        return group
+        return groups(self.groups, len(self.ends))
 
     @cached_property
     def lengths(self) -> Array:
         """Of the beams, (m,)."""
-        return np.asarray(np.linalg.norm(self.points[self.ends[:, 1]] - self.points[self.ends[:, 0]], axis=1))
+        return refuse_bare("beams", self.points, self.ends)
 
     @cached_property
-    def free(self) -> Any:
+    def free(self) -> Ints:
         """Numbers of the coordinates that may move, in the flat order of (n, 3)."""
         return np.flatnonzero(~self.fixed.ravel())
 
@@ -198,7 +170,7 @@ class Frame:
         return turn
 
     @cached_property
-    def places(self) -> Any:
+    def places(self) -> Ints:
         """The numbers of each beam's six coordinates among all, (m, 6)."""
         return (3 * self.ends[:, :, None] + np.arange(3)).reshape(len(self.ends), 6)
 
@@ -218,7 +190,7 @@ class Frame:
         Raises:
             InputError: another shape, or a size that is not positive.
         """
-        x, g = _floats("sizes", sizes), int(self.group.max()) + 1
+        x, g = floats("sizes", sizes), int(self.group.max()) + 1
         if x.shape != (g,) or not np.isfinite(x).all() or not (x > 0).all():
             raise refuse("sizes", sizes, f"{g} positive numbers")
         return FrameAnalysis(self, x)
@@ -257,7 +229,8 @@ class FrameAnalysis:
     def weight_slope(self) -> Array:
         """Derivatives of the weight with respect to the sizes, (g,)."""
         f = self.frame
-        return np.bincount(f.group, f.density * f.lengths * self.properties.area_slope)
+        slopes = f.density * f.lengths * self.properties.area_slope
+        return np.asarray(np.bincount(f.group, slopes), dtype=float)
 
     @cached_property
     def _factor(self) -> Any:
@@ -303,7 +276,7 @@ class FrameAnalysis:
     @cached_property
     def compliance(self) -> Array:
         """Work of the loads, (cases,)."""
-        return np.einsum("kni,kni->k", self.frame.forces, self.displacements)
+        return np.asarray(np.einsum("kni,kni->k", self.frame.forces, self.displacements))
 
     def jacobian(self) -> tuple[Array, Array]:
         """Derivatives with respect to the sizes, by the direct method.
@@ -350,11 +323,12 @@ class FrameAnalysis:
             InputError: a shape that does not fit.
         """
         f, p = self.frame, self.properties
-        given = _floats("displacements", displacements)
+        given = floats("displacements", displacements)
         if given.shape != f.forces.shape:
             raise refuse("displacements", given.shape, f"an array of shape {f.forces.shape}")
         flat = np.zeros((len(given), 3 * len(f.points)))
         flat[:, f.free] = self._solve(given.reshape(len(given), -1)[:, f.free].T).T
         axial, bending = f.parts
         slope = f.modulus * (axial * p.area_slope[:, None, None] + bending * p.moment_slope[:, None, None])
-        return -np.bincount(f.group, np.einsum("kmi,mij,kmj->m", flat[:, f.places], slope, self._local))
+        each = np.einsum("kmi,mij,kmj->m", flat[:, f.places], slope, self._local)
+        return np.asarray(-np.bincount(f.group, each), dtype=float)

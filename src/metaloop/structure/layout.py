@@ -1,8 +1,8 @@
 """Layout: which joints to connect, chosen from all pairs of them, as a linear program.
 
-The plastic formulation (Dorn, Gomory & Greenberg 1964): the forces q balance the loads in every case, a bar has the area
-its largest force needs, and the volume is least. Its dual is a field of virtual displacements u under which no pair of
-joints is strained too much,
+The plastic formulation (Dorn, Gomory & Greenberg 1964): the forces q balance the loads in every case, a bar has the
+area its largest force needs, and the volume is least. Its dual is a field of virtual displacements u under which no
+pair of joints is strained too much,
 
     Σ over cases of max(σT b·u, -σC b·u, 0)  <=  length + joint cost        for each pair, b·u being its lengthening,
 
@@ -13,22 +13,21 @@ pairs, and the field proves it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from metaloop.errors import InputError, refuse, require
-from metaloop.structure.truss import AXES, Array, _floats, _joint
+from metaloop.structure.joints import Array, Bools, Ints, Loads, Supports, coordinates, floats, held, pulls
+from metaloop.structure.truss import AXES
 
-Pairs = NDArray[np.intp]
 BLOCK = 200_000  # pairs looked at together
-NEAR = 8  # joints to which each is connected at first
+NEAR = 48  # joints to which each is connected at first
 TIGHT = 1e-6  # by what share the criterion may be broken where the search ends
-SHARE = 0.25  # of the number of bars: as many pairs are added at a time
+SHARE = 0.5  # of the number of bars: as many pairs are added at a time
 SEEN = 1e-7  # share of the largest area below which a bar is no part of the result
 
 
@@ -41,8 +40,8 @@ class LayoutProblem:
         supports: for each joint that is held, the directions in which it is: ``{0: "xy", 3: "y"}``.
         loads: for each load case, the force on each loaded joint: ``[{1: (0, -1)}]``; one mapping is one case.
         tension, compression: the largest stress, both positive.
-        joint: a length added to every bar's, which makes short bars dear and the structure simple (Parkes 1975).
-        domain: corners of a polygon within which all bars must lie, (p, 2), in the plane only; without it all pairs may.
+        joint: a length added to every bar's, which makes short bars dear and the structure simple.
+        domain: corners of a polygon within which all bars must lie, (p, 2), in the plane only; without it any pair may.
         longest: the length of the longest bar that may be.
 
     Raises:
@@ -50,8 +49,8 @@ class LayoutProblem:
     """
 
     nodes: ArrayLike
-    supports: Mapping[int, str]
-    loads: Mapping[int, Sequence[float]] | Sequence[Mapping[int, Sequence[float]]]
+    supports: Supports
+    loads: Loads
     tension: float = 1.0
     compression: float = 1.0
     joint: float = 0.0
@@ -63,61 +62,33 @@ class LayoutProblem:
         require("compression", self.compression, lambda v: 0 < v < np.inf, "a positive number")
         require("joint", self.joint, lambda v: 0 <= v < np.inf, "a number of at least 0")
         require("longest", self.longest, lambda v: v > 0, "a positive number")
-        for k, case in enumerate(self.forces):
-            if not case.any():
-                raise refuse(f"loads[{k}]", case.tolist(), "a case with at least one force")
-            if (both := np.argwhere((case != 0) & self.fixed)).size:
-                joint, axis = both[0]
-                raise refuse(f"loads[{k}][{joint}]", case[joint].tolist(), f"0 in {AXES[axis]}, where it is held")
-        _ = self.corners
+        _ = self.forces, self.corners
 
     @cached_property
     def points(self) -> Array:
         """Coordinates, (n, d)."""
-        points = _floats("nodes", self.nodes)
-        if points.ndim != 2 or points.shape[1] not in (2, 3) or len(points) < 2 or not np.isfinite(points).all():
-            raise refuse("nodes", self.nodes, "finite coordinates of shape (n, 2) or (n, 3)")
+        points = coordinates(self.nodes)
         if len(np.unique(points, axis=0)) < len(points):
             raise refuse("nodes", self.nodes, "joints at different places")
         return points
 
     @cached_property
-    def fixed(self) -> NDArray[np.bool_]:
+    def fixed(self) -> Bools:
         """Which coordinates are held, (n, d)."""
         n, d = self.points.shape
-        held = np.zeros((n, d), dtype=bool)
-        for joint, directions in self.supports.items():
-            _joint("supports", joint, n)
-            if not isinstance(directions, str) or not directions or set(directions) - set(AXES[:d]):
-                raise refuse(f"supports[{joint}]", directions, f"some of the letters {AXES[:d]!r}")
-            held[joint, [AXES.index(a) for a in directions]] = True
-        if not held.any():
-            raise refuse("supports", self.supports, "a mapping that holds at least one joint")
-        return held
+        return held(self.supports, n, AXES[:d])
 
     @cached_property
     def forces(self) -> Array:
         """Forces on the joints, (cases, n, d)."""
-        n, d = self.points.shape
-        cases = [self.loads] if isinstance(self.loads, Mapping) else list(self.loads)
-        if not cases:
-            raise refuse("loads", self.loads, "at least one load case")
-        forces = np.zeros((len(cases), n, d))
-        for k, case in enumerate(cases):
-            for joint, force in case.items():
-                _joint(f"loads[{k}]", joint, n)
-                vector = _floats(f"loads[{k}][{joint}]", force)
-                if vector.shape != (d,) or not np.isfinite(vector).all():
-                    raise refuse(f"loads[{k}][{joint}]", force, f"{d} finite numbers")
-                forces[k, joint] = vector
-        return forces
+        return pulls(self.loads, self.fixed, AXES[: self.points.shape[1]])
 
     @cached_property
     def corners(self) -> Array | None:
         """Of the polygon, (p, 2), or None."""
         if self.domain is None:
             return None
-        corners = _floats("domain", self.domain)
+        corners = floats("domain", self.domain)
         if self.points.shape[1] != 2 or corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
             raise refuse("domain", self.domain, "at least three corners, of a problem in the plane")
         return corners
@@ -127,7 +98,7 @@ class LayoutProblem:
         """How many pairs of joints there are."""
         return len(self.points) * (len(self.points) - 1) // 2
 
-    def allowed(self, pairs: Pairs) -> NDArray[np.bool_]:
+    def allowed(self, pairs: Ints) -> Bools:
         """Which pairs may be bars."""
         a, b = self.points[pairs[:, 0]], self.points[pairs[:, 1]]
         good = np.linalg.norm(b - a, axis=1) <= self.longest
@@ -155,7 +126,7 @@ class Layout:
         status: a sentence.
     """
 
-    bars: Pairs
+    bars: Ints
     areas: Array
     forces: Array
     volume: float
@@ -189,7 +160,9 @@ def layout(problem: LayoutProblem, *, adding: bool = True, most_rounds: int = 10
         if solved is not None:
             break
         if near >= n:
-            raise InputError("loads was a set that no structure of these bars carries; it may be one that they can hold")
+            raise InputError(
+                "loads was a set that no structure of these bars carries; it may be one that they can hold"
+            )
         near *= 4
     rounds: list[tuple[int, float, float]] = []
     while True:
@@ -209,13 +182,13 @@ def layout(problem: LayoutProblem, *, adding: bool = True, most_rounds: int = 10
     status = (
         "optimal over all allowed pairs of joints"
         if proved
-        else f"stopped after {len(rounds)} linear programs; the volume is at most {1 / (bound / volume):.4g} of the bound"
+        else f"stopped after {len(rounds)} linear programs; the volume is at most {volume / bound:.4g} times the least"
     )
     return Layout(bars[kept], areas[kept], forces[:, kept], volume, bound, (volume - bound) / volume, strain, residual,
                   moved, tuple(rounds), problem.potential, status)  # fmt: skip
 
 
-def inside(corners: Array, a: Array, b: Array) -> NDArray[np.bool_]:
+def inside(corners: Array, a: Array, b: Array) -> Bools:
     """Which segments from a to b, (k, 2) each, lie in a polygon; its edge belongs to it.
 
     Each segment is cut where it meets the edges; it lies inside if the middles of all its pieces do.
@@ -237,7 +210,7 @@ def inside(corners: Array, a: Array, b: Array) -> NDArray[np.bool_]:
     return np.asarray((empty | _contains(corners, points)).all(axis=1))
 
 
-def _contains(corners: Array, points: Array) -> NDArray[np.bool_]:
+def _contains(corners: Array, points: Array) -> Bools:
     """Which points, (..., 2), lie in the polygon or within rounding of its edge."""
     c, d = corners, np.roll(corners, -1, axis=0)
     p = points[..., None, :]
@@ -250,7 +223,7 @@ def _contains(corners: Array, points: Array) -> NDArray[np.bool_]:
     return np.asarray(near | (crossed.sum(axis=-1) % 2 == 1))
 
 
-def _short(problem: LayoutProblem, near: int) -> Pairs:
+def _short(problem: LayoutProblem, near: int) -> Ints:
     """Each joint with its nearest ones."""
     from scipy.spatial import cKDTree
 
@@ -262,13 +235,13 @@ def _short(problem: LayoutProblem, near: int) -> Pairs:
     return np.asarray(pairs[problem.allowed(pairs)], dtype=np.intp)
 
 
-def _all(problem: LayoutProblem) -> Pairs:
+def _all(problem: LayoutProblem) -> Ints:
     """Every allowed pair."""
     pairs = np.stack(np.triu_indices(len(problem.points), 1), axis=1)
     return np.asarray(pairs[problem.allowed(pairs)], dtype=np.intp)
 
 
-def _directions(problem: LayoutProblem, bars: Pairs) -> tuple[Any, Array]:
+def _directions(problem: LayoutProblem, bars: Ints) -> tuple[Any, Array]:
     """The equilibrium matrix of the free coordinates, sparse (free, m), and the lengths."""
     from scipy.sparse import csr_array
 
@@ -284,13 +257,14 @@ def _directions(problem: LayoutProblem, bars: Pairs) -> tuple[Any, Array]:
     return whole[np.flatnonzero(~problem.fixed.ravel())], lengths
 
 
-def _program(problem: LayoutProblem, bars: Pairs) -> tuple[Array, Array, Array, float] | None:
+def _program(problem: LayoutProblem, bars: Ints) -> tuple[Array, Array, Array, float] | None:
     """Areas, forces, virtual displacements and volume for these bars; None where they cannot carry the loads."""
-    from scipy.optimize import linprog
+    import scipy.optimize
     from scipy.sparse import block_diag, csr_array, diags_array, hstack, vstack
 
     if not len(bars):
         return None
+    linprog: Any = scipy.optimize.linprog  # its stubs know no sparse matrices
     balance, lengths = _directions(problem, bars)
     cases, m = len(problem.forces), len(bars)
     free = np.flatnonzero(~problem.fixed.ravel())
@@ -320,7 +294,7 @@ def _program(problem: LayoutProblem, bars: Pairs) -> tuple[Array, Array, Array, 
     return areas, forces, moved.reshape(problem.forces.shape), float(price @ areas)
 
 
-def _broken(problem: LayoutProblem, moved: Array, bars: Pairs) -> tuple[float, Pairs]:
+def _broken(problem: LayoutProblem, moved: Array, bars: Ints) -> tuple[float, Ints]:
     """The largest value of the criterion over all allowed pairs, and the pairs to add.
 
     Of the pairs that break it only the worst are taken: all at once would bring many that the first make needless.
@@ -334,7 +308,9 @@ def _broken(problem: LayoutProblem, moved: Array, bars: Pairs) -> tuple[float, P
         first = np.arange(low, min(low + rows, n - 1))
         count = n - 1 - first
         start = np.repeat(first, count)
-        pairs = np.stack([start, np.arange(len(start)) - np.repeat(np.cumsum(count) - count, count) + start + 1], axis=1)
+        pairs = np.stack(
+            [start, np.arange(len(start)) - np.repeat(np.cumsum(count) - count, count) + start + 1], axis=1
+        )
         strain = _criterion(problem, moved, pairs)
         high = strain > 1 + TIGHT
         pairs, strain = pairs[high], strain[high]
@@ -347,7 +323,7 @@ def _broken(problem: LayoutProblem, moved: Array, bars: Pairs) -> tuple[float, P
     return max(worst, float(strain.max(initial=0.0))), missing
 
 
-def _criterion(problem: LayoutProblem, moved: Array, pairs: Pairs) -> Array:
+def _criterion(problem: LayoutProblem, moved: Array, pairs: Ints) -> Array:
     """The left side over the right of the module's inequality, (pairs,)."""
     span = problem.points[pairs[:, 1]] - problem.points[pairs[:, 0]]
     lengths = np.linalg.norm(span, axis=1)
@@ -358,7 +334,7 @@ def _criterion(problem: LayoutProblem, moved: Array, pairs: Pairs) -> Array:
     return np.asarray(total / (lengths + problem.joint))
 
 
-def _residual(problem: LayoutProblem, bars: Pairs, forces: Array) -> float:
+def _residual(problem: LayoutProblem, bars: Ints, forces: Array) -> float:
     balance, _ = _directions(problem, bars)
     free = np.flatnonzero(~problem.fixed.ravel())
     loads = problem.forces.reshape(len(forces), -1)[:, free]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metaloop.errors import refuse, require
-from metaloop.structure.truss import AXES, Analysis, Array, Truss, _floats
+from metaloop.structure.joints import Array, floats
+from metaloop.structure.truss import AXES, Analysis, Truss
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,8 @@ class Ratios:
         falling = weight / a.sections**2
         mixed = -np.einsum("ki,kig,ih->gh", falling, a.jacobian()[1], own)
         twice = np.bincount(group, (2 * weight * a.stresses / a.sections**3).sum(axis=0), g)
-        return -np.bincount(group, (falling * a.stresses).sum(axis=0), g), mixed + mixed.T + np.diag(twice)
+        slope = np.asarray(-np.bincount(group, (falling * a.stresses).sum(axis=0), g), dtype=float)
+        return slope, mixed + mixed.T + np.diag(twice)
 
     @property
     def _moved(self) -> Array:
@@ -177,9 +179,7 @@ class Ratios:
 
 
 def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...], positive: bool = False) -> Array:
-    given = _floats(name, value)
+    given = floats(name, value)
     if given.shape not in ((), shape) or np.isnan(given).any() or (positive and not (given > 0).all()):
         raise refuse(name, value, f"{'positive, ' if positive else ''}a number or an array of shape {shape}")
     return np.broadcast_to(given, shape).astype(float)
-
-

@@ -3,7 +3,7 @@
     minimize  Σ cost / y + ½ (y - 1)ᵀ M (y - 1) + price · t
     subject to  J y <= b + t,  low <= y <= high,  t >= 0
 
-by Mehrotra's primal-dual interior-point method (Nocedal & Wright, Numerical Optimization, 2006, chapter 19). The one
+by Mehrotra's primal-dual interior-point method (Nocedal & Wright, Numerical Optimization, 2006). The one
 elastic variable t makes every step feasible; where M bends down, the matrix is shifted until it is positive definite.
 """
 

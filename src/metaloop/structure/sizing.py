@@ -1,9 +1,9 @@
 """Sizing: the lightest areas of a truss within its limits on stress, displacement and buckling.
 
-A sequence of convex steps in the reciprocals of the areas (Schmit & Farshi 1974; Fleury 1979), with the exact Hessian of
-the Lagrangian from the second step on. Two properties of trusses make it short. All areas times a factor divide
+A sequence of convex steps in the reciprocals of the areas (Schmit & Farshi 1974), with the exact Hessian of the
+Lagrangian from the second step on. Two properties of trusses make it short. All areas times a factor divide
 displacements and stresses by it, so every analysis gives a design that keeps all limits, for nothing: its weight is the
-merit. And the linearized limits of one analysis are the same for all its multiples, so a step from there is never blocked.
+merit. And the linearized limits of one analysis are the same for all its multiples, so a step is never blocked.
 Where a local optimum was found, bars at their lower bound often carry nothing and so have no reason to grow; they are
 raised together and the search goes on from there.
 """
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metaloop.errors import require
+from metaloop.structure.joints import Array
 from metaloop.structure.limits import Ratios, SizingProblem
 from metaloop.structure.reciprocal import solve
-from metaloop.structure.truss import Array
 
 SAME = 0.03  # designs whose areas all agree to 3 % on the way are taken for the same optimum
 FEASIBLE = 1e-9
@@ -96,7 +96,9 @@ def size(
     """
     require("limit", limit, lambda v: v >= 3 and v == int(v), "a whole number of at least 3")
     require("raises", raises, lambda v: all(0 < float(r) < np.inf for r in v), "positive numbers")
-    records = [_start(problem, begun, raises, limit) for begun in _begin(problem, starts, seed)]
+    begun, shared = _begin(problem, starts, seed)
+    ends = [_start(problem, areas, raises, _Search(problem, limit, shared)) for areas in begun]
+    records = [record for record, _ in ends]
     kept = [r for r in records if r.violation <= FEASIBLE]
     best = min(kept, key=lambda r: r.value) if kept else min(records, key=lambda r: r.violation)
     again = sum(r.value <= best.value * (1 + 1e-5) for r in kept)
@@ -105,9 +107,8 @@ def size(
         if kept
         else f"no start kept all limits: the least violation found is {best.violation:.2g}"
     )
-    ratios = Ratios(problem, problem.truss.analyze(best.areas))
     total = sum(r.analyses for r in records)
-    active = _active(problem, ratios)
+    active = _active(problem, next(ratios for record, ratios in ends if record is best))
     return Sized(best.areas, best.value, best.violation, best.kkt, total, active, tuple(records), status)
 
 
@@ -137,7 +138,7 @@ class _Search:
             if found is None:
                 return best, False
             y, multipliers = found
-            gain = 1 - self.problem.truss.weights @ (at.analysis.areas / y) / at.analysis.weight
+            gain = 1 - float(self.problem.truss.weights @ (at.analysis.areas / y)) / at.analysis.weight
             if abs(gain) < 1e-11 and at.needed <= 1 + FEASIBLE and np.abs(np.log(y)).max() < 1e-4:
                 return (at if self.merit(at) <= self.merit(best) else best), True
             after = self.look(at.analysis.areas / y)
@@ -183,13 +184,13 @@ class _Search:
         if multipliers is not None:
             slope, curve = at.curvature(multipliers)
             bend = areas[:, None] * curve * areas + np.diag(2 * slope * areas)
-        least, most = np.maximum(1 / radius, areas / high), np.minimum(radius, areas / low)
+        least = np.maximum(1 / radius, areas / high)
+        most = np.minimum(radius, areas / low)
         step = solve(cost, bend, rows, 1 - at.values + rows.sum(axis=1), least, np.maximum(most, least + 1e-12))
         return None if step is None else (step.y, step.multipliers)
 
 
-def _start(problem: SizingProblem, begun: Array, raises: Sequence[float], limit: int) -> Start:
-    search = _Search(problem, limit)
+def _start(problem: SizingProblem, begun: Array, raises: Sequence[float], search: _Search) -> tuple[Start, Ratios]:
     low, high = problem.bounds
     first = search.look(begun)
     inside = np.clip(begun * first.needed, low, high)
@@ -201,7 +202,7 @@ def _start(problem: SizingProblem, begun: Array, raises: Sequence[float], limit:
     for share in raises:
         areas = final.analysis.areas
         least = areas <= low * 1.01
-        if not least.any() or search.count >= limit:
+        if not least.any() or search.count >= search.limit:
             continue
         mean = final.analysis.weight / problem.truss.weights.sum()
         raised = np.where(least, np.clip(mean * share, low, high), areas)
@@ -214,7 +215,7 @@ def _start(problem: SizingProblem, begun: Array, raises: Sequence[float], limit:
     status = "the search came to an end" if ended else f"stopped after {search.count} analyses"
     if wrong > FEASIBLE:
         status = f"the limits are exceeded by {wrong:.2g}: {status}"
-    return Start(begun, final.analysis.areas, final.analysis.weight, wrong, kkt, search.count, status)
+    return Start(begun, final.analysis.areas, final.analysis.weight, wrong, kkt, search.count, status), final
 
 
 def _settle(search: _Search, ratios: Ratios) -> Ratios:
@@ -228,18 +229,19 @@ def _settle(search: _Search, ratios: Ratios) -> Ratios:
     return ratios
 
 
-def _begin(problem: SizingProblem, starts: int | Sequence[ArrayLike], seed: int) -> list[Array]:
+def _begin(problem: SizingProblem, starts: int | Sequence[ArrayLike], seed: int) -> tuple[list[Array], int]:
+    """The areas to begin with, and how many analyses that took: each start is charged with them."""
     low, high = problem.bounds
     g = problem.truss.variables
     if not isinstance(starts, (int, np.integer)):
         given = [np.asarray(a, dtype=float) for a in starts]
         require("starts", given, lambda v: len(v) > 0 and all(a.shape == (g,) and (a > 0).all() for a in v),
                 f"a whole number, or arrays of {g} positive areas")  # fmt: skip
-        return [np.clip(a, low, high) for a in given]
+        return [np.clip(a, low, high) for a in given], 0
     require("starts", starts, lambda v: v >= 1, "a whole number of at least 1")
     uniform = Ratios(problem, problem.truss.analyze(np.ones(g))).needed
     spread = [np.random.default_rng([seed, k]).uniform(-1.5, 1.5, g) for k in range(starts)]
-    return [np.clip(uniform * 10.0**s, low, high) for s in spread]
+    return [np.clip(uniform * 10.0**s, low, high) for s in spread], 1
 
 
 def _violation(ratios: Ratios) -> float:

@@ -2,23 +2,35 @@
 
 A bar of area A and length l between two joints has the strain e = b·u, its stress is E e, and the structure's stiffness
 is K = Σ E A l b bᵀ. So K is linear in the areas, and every derivative is a product of vectors that are there already
-(Haftka & Gürdal, Elements of Structural Optimization, 1992, chapter 7: direct and adjoint method).
+(Haftka & Gürdal, Elements of Structural Optimization, 1992: direct and adjoint method).
 Units are the caller's, and only have to agree with each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from metaloop.errors import InputError, refuse, require
+from metaloop.errors import InputError, refuse
+from metaloop.structure.joints import (
+    Array,
+    Bools,
+    Ints,
+    Loads,
+    Supports,
+    connections,
+    coordinates,
+    floats,
+    groups,
+    held,
+    pulls,
+    refuse_bare,
+)
 
-Array = NDArray[np.float64]
 AXES = "xyz"
 LOOSE = 1e-10  # a singular value of the bars' directions below this share of the largest one is a mechanism
 
@@ -37,36 +49,23 @@ class Truss:
         groups: for each bar the number of its design variable, from 0; without it every bar has its own.
 
     Raises:
-        InputError: a shape that does not fit, a joint that does not exist or has no bar, a bar of no length, no support,
-            no load, a load in a direction that is held, or a mechanism: the message names the joint that moves.
+        InputError: a shape that does not fit, a joint that does not exist or has no bar, a bar of no length, no
+            support, no load, a load where the joint is held, or a mechanism: the message names the joint that moves.
     """
 
     nodes: ArrayLike
     bars: ArrayLike
-    supports: Mapping[int, str]
-    loads: Mapping[int, Sequence[float]] | Sequence[Mapping[int, Sequence[float]]]
+    supports: Supports
+    loads: Loads
     modulus: ArrayLike = 1.0
     density: ArrayLike = 1.0
     groups: ArrayLike | None = None
 
     def __post_init__(self) -> None:
-        points, ends = self.points, self.ends
-        bare = np.setdiff1d(np.arange(len(points)), ends)
-        if bare.size:
-            raise InputError(f"bars was without one at joint {bare[0]}; it may be a set that reaches every joint")
-        if (short := np.flatnonzero(self.lengths <= 1e-12 * np.ptp(points, axis=0).max())).size:
-            raise refuse(f"bars[{short[0]}]", ends[short[0]].tolist(), "a pair of joints at different places")
-        held = self.fixed
-        for k, case in enumerate(self.forces):
-            if not case.any():
-                raise refuse(f"loads[{k}]", self.cases[k], "a case with at least one force")
-            if (both := np.argwhere((case != 0) & held)).size:
-                joint, axis = both[0]
-                raise refuse(f"loads[{k}][{joint}]", self.cases[k][int(joint)], f"0 in {AXES[axis]}, where it is held")
+        _ = self.lengths, self.forces, self.group
         for name, value in (("modulus", self.moduli), ("density", self.densities)):
             if not (np.isfinite(value).all() and (value > 0).all()):
                 raise refuse(name, getattr(self, name), "positive numbers")
-        _ = self.group
         self._refuse_mechanism()
 
     # --- what was given, as arrays
@@ -74,55 +73,23 @@ class Truss:
     @cached_property
     def points(self) -> Array:
         """Coordinates, (n, d)."""
-        points = np.array(_floats("nodes", self.nodes))
-        if points.ndim != 2 or points.shape[1] not in (2, 3) or len(points) < 2 or not np.isfinite(points).all():
-            raise refuse("nodes", self.nodes, "finite coordinates of shape (n, 2) or (n, 3)")
-        return points
+        return coordinates(self.nodes)
 
     @cached_property
-    def ends(self) -> NDArray[np.intp]:
+    def ends(self) -> Ints:
         """The joints of the bars, (m, 2)."""
-        ends = np.asarray(self.bars)
-        if ends.ndim != 2 or ends.shape[1] != 2 or not len(ends) or ends.dtype.kind not in "iu":
-            raise refuse("bars", self.bars, "whole numbers of shape (m, 2)")
-        if ends.min() < 0 or ends.max() >= len(self.points):
-            raise refuse("bars", int(ends.min() if ends.min() < 0 else ends.max()), f"0 to {len(self.points) - 1}")
-        return ends.astype(np.intp)
+        return connections("bars", self.bars, len(self.points))
 
     @cached_property
-    def fixed(self) -> NDArray[np.bool_]:
+    def fixed(self) -> Bools:
         """Which coordinates are held, (n, d)."""
         n, d = self.points.shape
-        held = np.zeros((n, d), dtype=bool)
-        for joint, directions in self.supports.items():
-            _joint("supports", joint, n)
-            if not isinstance(directions, str) or not directions or set(directions) - set(AXES[:d]):
-                raise refuse(f"supports[{joint}]", directions, f"some of the letters {AXES[:d]!r}")
-            held[joint, [AXES.index(a) for a in directions]] = True
-        if not held.any():
-            raise refuse("supports", self.supports, "a mapping that holds at least one joint")
-        return held
-
-    @cached_property
-    def cases(self) -> list[Mapping[int, Sequence[float]]]:
-        """The load cases as given, always in a list."""
-        return [self.loads] if isinstance(self.loads, Mapping) else list(self.loads)
+        return held(self.supports, n, AXES[:d])
 
     @cached_property
     def forces(self) -> Array:
         """Forces on the joints, (cases, n, d)."""
-        n, d = self.points.shape
-        if not self.cases:
-            raise refuse("loads", self.loads, "at least one load case")
-        forces = np.zeros((len(self.cases), n, d))
-        for k, case in enumerate(self.cases):
-            for joint, force in case.items():
-                _joint(f"loads[{k}]", joint, n)
-                vector = _floats(f"loads[{k}][{joint}]", force)
-                if vector.shape != (d,) or not np.isfinite(vector).all():
-                    raise refuse(f"loads[{k}][{joint}]", force, f"{d} finite numbers")
-                forces[k, joint] = vector
-        return forces
+        return pulls(self.loads, self.fixed, AXES[: self.points.shape[1]])
 
     @cached_property
     def moduli(self) -> Array:
@@ -135,15 +102,9 @@ class Truss:
         return self._each("density", self.density)
 
     @cached_property
-    def group(self) -> NDArray[np.intp]:
+    def group(self) -> Ints:
         """The design variable of each bar, (m,)."""
-        m = len(self.ends)
-        if self.groups is None:
-            return np.arange(m)
-        group = np.asarray(self.groups)
-        if group.shape != (m,) or group.dtype.kind not in "iu" or set(group.tolist()) != set(range(group.max() + 1)):
-            raise refuse("groups", self.groups, f"{m} whole numbers that leave none out from 0 on")
-        return group.astype(np.intp)
+        return groups(self.groups, len(self.ends))
 
     # --- what follows from it
 
@@ -160,15 +121,15 @@ class Truss:
     @cached_property
     def lengths(self) -> Array:
         """Of the bars, (m,)."""
-        return np.asarray(np.linalg.norm(self.spans, axis=1))
+        return refuse_bare("bars", self.points, self.ends)
 
     @cached_property
     def weights(self) -> Array:
         """The weight of each design variable at an area of 1, (g,): the derivative of the weight."""
-        return np.bincount(self.group, self.densities * self.lengths)
+        return np.asarray(np.bincount(self.group, self.densities * self.lengths), dtype=float)
 
     @cached_property
-    def free(self) -> NDArray[np.intp]:
+    def free(self) -> Ints:
         """Numbers of the coordinates that may move, in the flat order of (n, d)."""
         return np.flatnonzero(~self.fixed.ravel())
 
@@ -192,13 +153,13 @@ class Truss:
         Raises:
             InputError: another shape, or an area that is not positive.
         """
-        a = _floats("areas", areas)
+        a = floats("areas", areas)
         if a.shape != (self.variables,) or not np.isfinite(a).all() or not (a > 0).all():
             raise refuse("areas", areas, f"{self.variables} positive numbers")
         return Analysis(self, a)
 
     def _each(self, name: str, value: ArrayLike) -> Array:
-        given = _floats(name, value)
+        given = floats(name, value)
         if given.shape not in ((), (len(self.ends),)):
             raise refuse(name, value, f"a number, or {len(self.ends)} of them")
         return np.broadcast_to(given, len(self.ends)).astype(float)
@@ -257,7 +218,7 @@ class Analysis:
         """The Cholesky factor of K, as scipy keeps it."""
         from scipy.linalg import cho_factor
 
-        return cho_factor(self.stiffness)  # type: ignore[no-any-return]
+        return cho_factor(self.stiffness)
 
     def solve(self, right: Array) -> Array:
         """K⁻¹ times columns over the free coordinates."""
@@ -293,7 +254,7 @@ class Analysis:
     @cached_property
     def compliance(self) -> Array:
         """Work of the loads, (cases,)."""
-        return np.einsum("fk,fk->k", self._loads, self.moved)
+        return np.asarray(np.einsum("fk,fk->k", self._loads, self.moved))
 
     @cached_property
     def residual(self) -> float:
@@ -347,8 +308,8 @@ class Analysis:
             InputError: a shape that does not fit.
         """
         t = self.truss
-        by_stress = np.zeros(self.stresses.shape) if stresses is None else _floats("stresses", stresses)
-        by_moved = np.zeros(t.forces.shape) if displacements is None else _floats("displacements", displacements)
+        by_stress = np.zeros(self.stresses.shape) if stresses is None else floats("stresses", stresses)
+        by_moved = np.zeros(t.forces.shape) if displacements is None else floats("displacements", displacements)
         if by_stress.shape != self.stresses.shape:
             raise refuse("stresses", by_stress.shape, f"an array of shape {self.stresses.shape}")
         if by_moved.shape != t.forces.shape:
@@ -358,7 +319,7 @@ class Analysis:
         adjoint = self.solve(flat + t.strain.T @ force)
         e, e_adjoint = t.strain @ self.moved, t.strain @ adjoint  # strains, (m, cases)
         rigidity = t.moduli * self.sections
-        area = -np.bincount(t.group, (t.moduli * t.lengths) * (e * e_adjoint).sum(axis=1))
+        area = np.asarray(np.bincount(t.group, -t.moduli * t.lengths * (e * e_adjoint).sum(axis=1)), dtype=float)
         # With v the difference of the ends' displacements and s the span, the strain is s·v / l².
         inner = rigidity[:, None] * t.lengths[:, None]
         span = (
@@ -386,14 +347,3 @@ class Analysis:
         whole = np.zeros((columns.shape[1], t.points.size))
         whole[:, t.free] = columns.T
         return whole.reshape(-1, *t.points.shape)
-
-
-def _floats(name: str, value: ArrayLike) -> Array:
-    try:
-        return np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise refuse(name, value, "numbers") from None
-
-
-def _joint(name: str, joint: object, n: int) -> None:
-    require(f"{name}'s joint", joint, lambda j: j == int(j) and 0 <= j < n, f"a whole number from 0 to {n - 1}")
