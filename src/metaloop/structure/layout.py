@@ -9,6 +9,10 @@ pair of joints is strained too much,
 which is Michell's criterion. A pair that breaks it is one that would make the structure lighter, so the program begins
 with short bars and adds such pairs until there is none (Gilbert & Tyas 2003). What it ends with is the optimum over all
 pairs, and the field proves it.
+
+Where there is no structure the field is not unique, and a field that is strained too much there asks for bars that
+nobody needs. So while pairs are added every joint carries a very small random load, which makes the field unique; the
+structure is that of the loads alone, and the proof holds for them, as its inequality knows no load.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from metaloop.structure.joints import Array, Bools, Ints, Loads, Supports, coord
 from metaloop.structure.truss import AXES
 
 BLOCK = 200_000  # pairs looked at together
-NEAR = 48  # joints to which each is connected at first
+NEAR = 24  # joints to which each is connected at first
+SMALL = 1e-6  # the random loads, as a share of the largest load
 TIGHT = 1e-6  # by what share the criterion may be broken where the search ends
 SHARE = 0.5  # of the number of bars: as many pairs are added at a time
 SEEN = 1e-7  # share of the largest area below which a bar is no part of the result
@@ -154,27 +159,29 @@ def layout(problem: LayoutProblem, *, adding: bool = True, most_rounds: int = 10
     require("most_rounds", most_rounds, lambda v: v >= 1 and v == int(v), "a whole number of at least 1")
     n = len(problem.points)
     near = NEAR if adding else n
+    noise = np.random.default_rng(0).normal(size=problem.forces.shape) * ~problem.fixed
+    loads = problem.forces + (SMALL * np.abs(problem.forces).max() if adding else 0.0) * noise
     while True:
         bars = _short(problem, near) if near < n else _all(problem)
-        solved = _program(problem, bars)
+        solved = _program(problem, bars, loads)
+        if solved is None and _program(problem, bars, problem.forces) is not None:
+            loads = problem.forces  # some joint can only be loaded in some directions
+            continue
         if solved is not None:
             break
         if near >= n:
-            raise InputError(
-                "loads was a set that no structure of these bars carries; it may be one that they can hold"
-            )
+            raise InputError("loads was a set that no structure of these bars can carry; it may be one that they can")
         near *= 4
     rounds: list[tuple[int, float, float]] = []
     while True:
-        areas, forces, moved, volume = solved
+        _, _, moved, volume = solved
         strain, missing = _broken(problem, moved, bars)
         rounds.append((len(bars), volume, strain))
         if not len(missing) or len(rounds) >= most_rounds:
             break
         bars = np.concatenate([bars, missing])
-        solved = _program(problem, bars)
-        if solved is None:  # more bars can only help, so that this is the solver's failure
-            raise RuntimeError("the linear program of the layout could not be solved again with more bars")
+        solved = _solved(problem, bars, loads)
+    areas, forces, _, volume = _solved(problem, bars, problem.forces) if loads is not problem.forces else solved
     bound = float((problem.forces * moved).sum()) / max(strain, 1.0)
     kept = areas > SEEN * areas.max()
     residual = _residual(problem, bars[kept], forces[:, kept])
@@ -257,8 +264,16 @@ def _directions(problem: LayoutProblem, bars: Ints) -> tuple[Any, Array]:
     return whole[np.flatnonzero(~problem.fixed.ravel())], lengths
 
 
-def _program(problem: LayoutProblem, bars: Ints) -> tuple[Array, Array, Array, float] | None:
-    """Areas, forces, virtual displacements and volume for these bars; None where they cannot carry the loads."""
+def _solved(problem: LayoutProblem, bars: Ints, forces: Array) -> tuple[Array, Array, Array, float]:
+    """The same, where it has a solution because fewer bars had one."""
+    solved = _program(problem, bars, forces)
+    if solved is None:
+        raise RuntimeError("the linear program of the layout was not solved again with more bars")
+    return solved
+
+
+def _program(problem: LayoutProblem, bars: Ints, given: Array) -> tuple[Array, Array, Array, float] | None:
+    """Areas, forces, virtual displacements and volume for bars and loads; None where they cannot carry them."""
     import scipy.optimize
     from scipy.sparse import block_diag, csr_array, diags_array, hstack, vstack
 
@@ -266,9 +281,9 @@ def _program(problem: LayoutProblem, bars: Ints) -> tuple[Array, Array, Array, f
         return None
     linprog: Any = scipy.optimize.linprog  # its stubs know no sparse matrices
     balance, lengths = _directions(problem, bars)
-    cases, m = len(problem.forces), len(bars)
+    cases, m = len(given), len(bars)
     free = np.flatnonzero(~problem.fixed.ravel())
-    loads = problem.forces.reshape(cases, -1)[:, free]
+    loads = given.reshape(cases, -1)[:, free]
     price = lengths + problem.joint
     both = hstack([balance, -balance])
     need = np.concatenate([np.full(m, 1 / problem.tension), np.full(m, 1 / problem.compression)])
