@@ -159,8 +159,10 @@ def layout(problem: LayoutProblem, *, adding: bool = True, most_rounds: int = 10
     require("most_rounds", most_rounds, lambda v: v >= 1 and v == int(v), "a whole number of at least 1")
     n = len(problem.points)
     near = NEAR if adding else n
-    noise = np.random.default_rng(0).normal(size=problem.forces.shape) * ~problem.fixed
-    loads = problem.forces + (SMALL * np.abs(problem.forces).max() if adding else 0.0) * noise
+    loads = problem.forces
+    if adding:
+        noise = np.random.default_rng(0).normal(size=loads.shape) * ~problem.fixed
+        loads = loads + SMALL * np.abs(loads).max() * noise
     while True:
         bars = _short(problem, near) if near < n else _all(problem)
         solved = _program(problem, bars, loads)

@@ -62,8 +62,7 @@ def solve(cost: Array, bend: Array, rows: Array, right: Array, low: Array, high:
     v = np.append(y, elastic)
     slack = limits - left @ v  # the elastic variable makes the start strictly feasible
     z = 0.1 / slack
-    best, left_over = v, np.inf
-    best_z = z
+    best, best_z, left_over, idle = v, z, np.inf, 0
     for _ in range(STEPS):
         y = v[:n]
         slope = np.append(bend @ (y - 1.0) - cost / y**2, PRICE)
@@ -72,9 +71,10 @@ def solve(cost: Array, bend: Array, rows: Array, right: Array, low: Array, high:
         wrong = max(float(np.abs(dual[:n] * y).max()), abs(float(dual[n])) / PRICE, gap)
         if not wrong < np.inf:
             break
+        idle = 0 if wrong < left_over / 2 else idle + 1
         if wrong < left_over:
             best, best_z, left_over = v, z, wrong
-        if wrong < DONE:
+        if wrong < DONE or (left_over < USABLE and idle > 2):
             break
         matrix = (left.T * (z / slack)) @ left
         matrix[:n, :n] += bend + np.diag(2.0 * cost / y**3)
