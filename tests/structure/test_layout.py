@@ -88,6 +88,17 @@ def test_adding_members_ends_at_the_optimum_of_all_pairs(joint):
     assert (np.diff(volumes) <= 1e-9).all()
 
 
+def test_a_search_that_is_stopped_says_how_far_it_may_be_from_the_optimum():
+    problem, seen = cantilever(14, 7, compression=0.7), []
+    stopped = layout(problem, most_rounds=1, progress=lambda k, volume: seen.append((k, volume)))
+    best = layout(problem).volume
+    assert stopped.bound <= best * (1 + 1e-9)
+    assert best <= stopped.volume
+    assert stopped.strain > 1.001
+    assert "stopped after 1" in stopped.status
+    assert [k for k, _ in seen] == [1]
+
+
 def test_a_joint_cost_makes_it_simpler_and_heavier():
     free, dear = layout(cantilever(8, 4)), layout(cantilever(8, 4, joint=0.3))
     assert len(dear.bars) < len(free.bars)

@@ -135,7 +135,10 @@ def test_the_convex_step_solves_its_problem():
 
 def test_starts_are_a_function_of_the_seed_alone():
     problem = ten_bar_case(2)
-    three, two = size(problem, starts=3, seed=4, raises=()), size(problem, starts=2, seed=4, raises=())
+    seen: list[tuple[int, float]] = []
+    three = size(problem, starts=3, seed=4, raises=(), progress=lambda k, value: seen.append((k, value)))
+    two = size(problem, starts=2, seed=4, raises=())
+    assert seen == [(k + 1, s.value) for k, s in enumerate(three.starts)]
     for a, b in zip(three.starts, two.starts, strict=False):
         np.testing.assert_array_equal(a.areas, b.areas)
     assert not np.array_equal(three.starts[0].begun, size(problem, starts=1, seed=5, raises=()).starts[0].begun)

@@ -17,6 +17,7 @@ structure is that of the loads alone, and the proof holds for them, as its inequ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -145,13 +146,20 @@ class Layout:
     status: str
 
 
-def layout(problem: LayoutProblem, *, adding: bool = True, most_rounds: int = 100) -> Layout:
+def layout(
+    problem: LayoutProblem,
+    *,
+    adding: bool = True,
+    most_rounds: int = 100,
+    progress: Callable[[int, float], None] | None = None,
+) -> Layout:
     """The structure of least volume.
 
     Args:
         problem: joints, supports, loads, and what a bar costs.
         adding: begin with short bars and add pairs; without it all pairs are in one linear program.
         most_rounds: linear programs that may be solved.
+        progress: called after each of them with its number and its volume.
 
     Raises:
         InputError: loads that no structure of allowed bars can carry.
@@ -179,6 +187,8 @@ def layout(problem: LayoutProblem, *, adding: bool = True, most_rounds: int = 10
         _, _, moved, volume = solved
         strain, missing = _broken(problem, moved, bars)
         rounds.append((len(bars), volume, strain))
+        if progress is not None:
+            progress(len(rounds), volume)
         if not len(missing) or len(rounds) >= most_rounds:
             break
         bars = np.concatenate([bars, missing])
@@ -329,15 +339,18 @@ def _broken(problem: LayoutProblem, moved: Array, bars: Ints) -> tuple[float, In
             [start, np.arange(len(start)) - np.repeat(np.cumsum(count) - count, count) + start + 1], axis=1
         )
         strain = _criterion(problem, moved, pairs)
-        high = strain > 1 + TIGHT
+        high = strain > 1
         pairs, strain = pairs[high], strain[high]
-        good = problem.allowed(pairs) & ~np.isin(pairs[:, 0] * n + pairs[:, 1], known)
-        found.append(pairs[good])
-        values.append(strain[good])
+        good = problem.allowed(pairs)
+        pairs, strain = pairs[good], strain[good]
+        worst = max(worst, float(strain.max(initial=0.0)))
+        new = (strain > 1 + TIGHT) & ~np.isin(pairs[:, 0] * n + pairs[:, 1], known)
+        found.append(pairs[new])
+        values.append(strain[new])
     pairs, strain = np.concatenate(found), np.concatenate(values)
     most = max(100, int(SHARE * len(bars)))
     missing = np.asarray(pairs[np.argsort(-strain, kind="stable")[:most]], dtype=np.intp)
-    return max(worst, float(strain.max(initial=0.0))), missing
+    return worst, missing
 
 
 def _criterion(problem: LayoutProblem, moved: Array, pairs: Ints) -> Array:

@@ -10,7 +10,7 @@ raised together and the search goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,7 @@ def size(
     seed: int = 0,
     raises: Sequence[float] = (0.5, 0.15),
     limit: int = 200,
+    progress: Callable[[int, float], None] | None = None,
 ) -> Sized:
     """Minimize the weight from several starts.
 
@@ -90,6 +91,7 @@ def size(
         raises: after a local optimum is found, the bars at their lower bound are raised to each of these shares of the
             mean area in turn, and the search goes on from there.
         limit: analyses of a start.
+        progress: called after each start with its number and its weight.
 
     Raises:
         InputError: a number out of range, or start areas that are not positive.
@@ -97,7 +99,11 @@ def size(
     require("limit", limit, lambda v: v >= 3 and v == int(v), "a whole number of at least 3")
     require("raises", raises, lambda v: all(0 < float(r) < np.inf for r in v), "positive numbers")
     begun, shared = _begin(problem, starts, seed)
-    ends = [_start(problem, areas, raises, _Search(problem, limit, shared)) for areas in begun]
+    ends = []
+    for k, areas in enumerate(begun):
+        ends.append(_start(problem, areas, raises, _Search(problem, limit, shared)))
+        if progress is not None:
+            progress(k + 1, ends[-1][0].value)
     records = [record for record, _ in ends]
     kept = [r for r in records if r.violation <= FEASIBLE]
     best = min(kept, key=lambda r: r.value) if kept else min(records, key=lambda r: r.violation)
