@@ -90,7 +90,7 @@ def size(
             does not depend on how many there are.
         raises: after a local optimum is found, the bars at their lower bound are raised to each of these shares of the
             mean area in turn, and the search goes on from there.
-        limit: analyses of a start.
+        limit: analyses of a start; the last correction may take two or three more.
         progress: called after each start with its number and its weight.
 
     Raises:

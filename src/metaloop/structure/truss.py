@@ -168,7 +168,8 @@ class Truss:
         """A motion that strains no bar is a null vector of the bars' directions, whatever their areas are."""
         if not self.free.size:
             raise refuse("supports", self.supports, "a mapping that leaves a joint free to move")
-        _, values, modes = np.linalg.svd(self.strain * self.lengths[:, None])
+        matrix = self.strain * self.lengths[:, None]
+        _, values, modes = np.linalg.svd(matrix, full_matrices=len(matrix) < len(self.free))
         if len(values) < len(self.free) or values[-1] <= LOOSE * values[0]:
             joint, axis = divmod(int(self.free[np.argmax(np.abs(modes[-1]))]), self.points.shape[1])
             raise InputError(
