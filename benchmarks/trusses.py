@@ -132,6 +132,16 @@ def wheel(n: int) -> LayoutProblem:
     return LayoutProblem(nodes, {at(nodes, 0, 0): "xy", at(nodes, 2, 0): "xy"}, {at(nodes, 1, 0): (0, -1)})
 
 
+def spokes(n: int) -> LayoutProblem:
+    """The wheel's load and supports, with joints on rings about the load: one of them is the rim of the optimum."""
+    angles = np.linspace(0, np.pi, 2 * n + 1)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    nodes = np.concatenate(
+        [[(0, 0), (-1, 0), (1, 0)], ring / np.sqrt(2), *(r * ring[1:-1:2] for r in (0.3, 0.5, 0.9, 1.1))]
+    )
+    return LayoutProblem(nodes, {1: "xy", 2: "xy"}, {0: (0, -1)})
+
+
 def cantilever(n: int) -> LayoutProblem:
     nodes = grid(2 * n, n)
     held = dict.fromkeys(np.flatnonzero(nodes[:, 0] == 0).tolist(), "xy")
@@ -157,6 +167,9 @@ def layouts(full: bool) -> None:
         for adding in (False, True):
             found = line(f"wheel {2 * n} x {n}", wheel(n), adding)
         print(f"|   relative to Michell's 1 + π/2: {found.volume / (1 + np.pi / 2) - 1:+.4f} ||||||||")
+    for n in (8, 16, 32):
+        found = line(f"wheel, rings of {2 * n + 1}", spokes(n), True)
+        print(f"|   relative to Michell's 1 + π/2: {found.volume / (1 + np.pi / 2) - 1:+.6f} ||||||||")
     for n in (8, 12):
         for adding in (False, True):
             line(f"cantilever {2 * n} x {n}", cantilever(n), adding)

@@ -75,6 +75,21 @@ def test_refinement_comes_down_to_michells_wheel():
     assert errors[-1] < 0.015
 
 
+def test_joints_on_rings_converge_to_the_wheel_at_second_order():
+    """A polygon of 2n sides about the load in place of the circle, and rings of joints that are not needed."""
+    errors = []
+    for n in (4, 8, 16):
+        angles = np.linspace(0, np.pi, 2 * n + 1)
+        ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        inner = [r * ring[1:-1:2] for r in (0.3, 0.5, 0.9, 1.1)]
+        nodes = np.concatenate([[(0, 0), (-1, 0), (1, 0)], ring / np.sqrt(2), *inner])
+        found = layout(LayoutProblem(nodes, {1: "xy", 2: "xy"}, {0: (0, -1)}))
+        proved(found)
+        errors.append(found.volume / (1 + np.pi / 2) - 1)
+    assert min(errors) > 0
+    np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4, rtol=0.05)
+
+
 @pytest.mark.parametrize("joint", [0.0, 0.2])
 def test_adding_members_ends_at_the_optimum_of_all_pairs(joint):
     problem = cantilever(14, 7, joint=joint, compression=0.7)
