@@ -30,7 +30,7 @@ PEERS = {
     "cholmod": "the same, CHOLMOD",
     "pardiso": "the same, PARDISO",
 }
-KNOWN = ((60, 20, 2.4, "sensitivity", 216.8137), (60, 20, 1.5, "sensitivity", 203.1925), (60, 20, 2.4, "density", 233.7146),
+KNOWN = ((60, 20, 2.4, "sensitivity", 216.8137), (60, 20, 1.5, "sensitivity", 203.1925), (60, 20, 2.4, "density", 233.7146),  # noqa: E501
          (150, 50, 6.0, "sensitivity", 219.5199))  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def right(python: str) -> None:
         if python:
             said = child(python, engine="vectorized", nx=nx, ny=ny, radius=radius, filter=kind, iterations=400)
             theirs = f"{said['compliances'][-1]:.4f} in {len(said['compliances'])}"
-        print(f"| {nx} x {ny} | {radius} | {kind} | {known} | {found.history[-1, 0]:.4f} | {len(found.history)} | {theirs} |",
+        print(f"| {nx} x {ny} | {radius} | {kind} | {known} | {found.history[-1, 0]:.4f} | {len(found.history)} | {theirs} |",  # noqa: E501
               flush=True)  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def fast(python: str) -> None:
         found, seconds, kept, total = timed(problem, recipe, (0, 4, 19, 49, 99))
         error = max(abs(value / exact(problem, density) - 1) for value, density in kept.values())
         mean = float(np.mean(seconds))
-        print(f"\n300 x 100, radius {radius}, sensitivity filter, 100 iterations: compliance errs by at most {error:.1e}, "
+        print(f"\n300 x 100, radius {radius}, sensitivity filter, 100 iterations: compliance errs by at most {error:.1e}, "  # noqa: E501
               f"solver iterations at most {found.history[:, 3].max():.0f}\n")  # fmt: skip
         print("| | set-up, CPU s | an iteration, CPU ms | it / ours | 100 iterations with set-up, it / ours |")
         print("|---|---|---|---|---|")
@@ -127,9 +127,9 @@ def better(python: str) -> None:
     for radius in (4.0, 12.0):
         first = None
         rows = {
-            "the 88 lines, sensitivity filter": SIMP(radius=radius, filter="sensitivity", iterations=500, bisection=1e-3),
+            "the 88 lines, sensitivity filter": SIMP(radius=radius, filter="sensitivity", iterations=500, bisection=1e-3),  # noqa: E501
             "the 88 lines, density filter": SIMP(radius=radius, filter="density", iterations=500, bisection=1e-3),
-            "projection, criteria": SIMP(radius=radius, sharpness=32 * radius / 4, penalty_start=1, ramp=0.5, iterations=300),
+            "projection, criteria": SIMP(radius=radius, sharpness=32 * radius / 4, penalty_start=1, ramp=0.5, iterations=300),  # noqa: E501
             "projection, asymptotes": SIMP(radius=radius, sharpness=32 * radius / 4, penalty_start=1, ramp=0.5,
                                            iterations=300, update="mma"),
         }  # fmt: skip
@@ -137,7 +137,7 @@ def better(python: str) -> None:
             found, _, _, total = timed(beam(300, 100), recipe)
             value = exact(found.problem, found.black_and_white)
             first = first or value
-            print(f"| {radius:g} | {title} | {value:.2f} | {100 * (value / first - 1):+.1f} % | {100 * found.grey:.2f} % | "
+            print(f"| {radius:g} | {title} | {value:.2f} | {100 * (value / first - 1):+.1f} % | {100 * found.grey:.2f} % | "  # noqa: E501
                   f"{total:.1f} |", flush=True)  # fmt: skip
 
 

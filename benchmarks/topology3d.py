@@ -69,8 +69,8 @@ def main() -> None:
         print(json.dumps(ours(tuple(int(n) for n in given.one.split("x")), given.iterations)))
         return
     script = Path(__file__)
-    print("| mesh | elements | ours: CPU s an iteration [least, most] | iterations: CPU s in all | solver iterations, mean "
-          "[most] | MB | pytopo3d: CPU s an iteration | MB | time, it / ours | memory | first compliances differ by |")  # fmt: skip
+    print("| mesh | elements | ours: CPU s an iteration [least, most] | iterations: CPU s in all | solver iterations, mean "  # noqa: E501
+          "[most] | MB | pytopo3d: CPU s an iteration | MB | time, it / ours | memory | first compliances differ by |")  # fmt: skip  # noqa: E501
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for mesh in given.meshes:
         shape = [int(n) for n in mesh.split("x")]

@@ -35,7 +35,7 @@ def main() -> None:
     begun = time.process_time()
     core.top3d(*given.shape, 0.3, 3.0, 1.5, 0.5, tolx=0.0, maxloop=given.iterations)
     end = time.process_time()
-    seconds = [b - a for a, b in zip(marks, marks[1:] + [end], strict=True)]
+    seconds = [b - a for a, b in zip(marks, [*marks[1:], end], strict=True)]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"setup": marks[0] - begun, "seconds": seconds, "compliances": values, "mb": memory}))
 

@@ -49,7 +49,7 @@ class Element:
 
     @cached_property
     def turn(self) -> Array:
-        """From corner values to the basis of reflections, shape (2^d · components,) * 2; orthogonal but for a factor."""
+        """From corner values to the basis of reflections, shape (2^d · components,) * 2."""
         corners, c = 2**self.axes, self.components
         parity = np.arange(corners)[:, None] ^ self.shifts  # of (character, component)
         out = signs(self.axes)[parity][..., None] * np.eye(c)[:, None, :]  # (character, component, corner, component)
