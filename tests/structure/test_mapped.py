@@ -55,7 +55,7 @@ def test_gradients_of_compliance_are_finite_differences():
     numeric = (sheet.compliance(places + h * way)[0] - sheet.compliance(places - h * way)[0]) / (2 * h)
     assert (moved * way).sum() == pytest.approx(numeric, rel=1e-6)
     up, down = (Sheet(mesh, fixed, load, 0.3, thickness + s * h * grow).compliance(places)[0] for s in (1, -1))
-    assert (thicker * grow).sum() == pytest.approx((up - down) / (2 * h), rel=1e-7)
+    assert (thicker * grow).sum() == pytest.approx((up - down) / (2 * h), rel=2e-6)
 
 
 def test_a_square_membrane():

@@ -217,3 +217,13 @@ def test_rounding_keeps_the_count():
 def test_bad_recipes(call, says):
     with pytest.raises(InputError, match=says):
         call()
+
+
+def test_an_interrupt_keeps_the_design_so_far():
+    def stop(k, value, density):
+        if k == 3:
+            raise KeyboardInterrupt
+
+    found = optimize(beam(30, 10), SIMP(iterations=50), progress=stop)
+    assert found.status == "interrupted after 4 iterations"
+    assert found.volume == pytest.approx(0.5, abs=1e-3)

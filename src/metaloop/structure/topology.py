@@ -241,77 +241,79 @@ class _Run:
         return x
 
     def go(self, start: Array | None, progress: Progress | None) -> Topology:
-        p, recipe = self.problem, self.recipe
+        """The loop; Ctrl-C ends it with the design so far."""
+        recipe = self.recipe
         x = self.begin(start)
-        state = mma.start(self.packed(x))
+        self.state = mma.start(self.packed(x))
+        self.scale, self.ratio = 0.0, np.ones(len(self.problem.loads))
         history: list[tuple[float, float, float, int]] = []
-        density, response = x, None
-        scale, ratio = None, np.ones(len(p.loads))
-        change, status = math.inf, ""
-        dilated_fraction = p.fraction
-        for iteration in range(recipe.iterations):
-            penalty, sharpness = recipe.schedule(iteration)
-            material = self.make(penalty)
-            chain = self.chain(sharpness)
-            density = chain.values(x)
-            if recipe.robust:
-                eroded = self.chain(sharpness, recipe.robust)
-                dilated = self.chain(sharpness, -recipe.robust)
-                response = self.analysis(eroded.values(x), material, recipe.precision)
-                judged = eroded
-                wide = dilated.values(x)
-                dilated_fraction = p.fraction * wide.mean() / max(float(density.mean()), 1e-9)
-                volume_chain, volume, allowed = dilated, float(wide.mean()), dilated_fraction
-            else:
-                response = self.analysis(density, material, recipe.precision)
-                judged, volume_chain, volume, allowed = chain, chain, float(density.mean()), p.fraction
-            objective = combined(p, response.values)
-            scale = scale or max(abs(objective), 1e-300)
-            per_element = np.ones(p.shape)
-            volume_slope = volume_chain.pull(x, per_element)
-            if self.recipe.filter == "sensitivity":
-                volume_slope = Passive(p.solid, p.void).pull(x, per_element)
-            slopes = np.stack([judged.pull(x, g) for g in response.gradients])
-            if self.criteria:
-                low, high = mma.limits(x, 0.0, 1.0, recipe.move)
-                low, high = np.where(self.free, low, x), np.where(self.free, high, x)
-                gradient = np.tensordot(p.weights, slopes, 1)  # type: ignore[arg-type]
-                excess = (volume - allowed) * x.size
-                new = mma.criteria(x, gradient, volume_slope, excess, low, high, recipe.bisection)
-            else:
-                constraints = [volume / allowed - 1]
-                rows = [volume_slope / (allowed * x.size)]
-                worst: float | None = None
-                evaluate = None
-                if self.limit is not None:
-                    norms, most, steep = self.stress(self.analysis, density, material, response, recipe.precision)  # type: ignore[misc]
-                    ratio = 0.5 * ratio + 0.5 * most / norms if iteration else most / norms
-                    constraints += list(ratio * norms / self.limit - 1)
-                    rows += [r * chain.pull(x, g) / self.limit for r, g in zip(ratio, steep, strict=True)]
-                    goal = volume_slope
-                    evaluate = self.limited(chain, material, ratio, allowed)
-                elif isinstance(p.weights, str):
-                    worst = objective / scale
-                    constraints += list(response.values / scale - worst)
-                    rows += list(slopes / scale)
-                    goal = np.zeros(p.shape)
-                else:
-                    goal = np.tensordot(p.weights, slopes, 1) / scale  # type: ignore[arg-type]
-                new, state = self.asymptotes(state, x, goal, constraints, rows, worst, evaluate)
-            change = float(np.abs(new - x).max())
-            history.append((objective, float(density.mean()), change, response.iterations))
-            if progress is not None:
-                progress(iteration, objective, density)
-            if change < recipe.tolerance and recipe.final(iteration):
+        status = ""
+        try:
+            for iteration in range(recipe.iterations):
+                new, objective, density, effort = self.advance(x, iteration)
+                change = float(np.abs(new - x).max())
+                history.append((objective, float(density.mean()), change, effort))
                 x = new
-                status = f"converged in {iteration + 1} iterations"
-                break
-            x = new
-        status = (
-            status
-            or f"stopped after {recipe.iterations} iterations, the last of which changed densities by {change:.3f}"
-        )
+                if progress is not None:
+                    progress(iteration, objective, density)
+                if change < recipe.tolerance and recipe.final(iteration):
+                    status = f"converged in {iteration + 1} iterations"
+                    break
+        except KeyboardInterrupt:
+            if not history:
+                raise
+            status = f"interrupted after {len(history)} iterations"
+        if not status:
+            status = (
+                f"stopped after {len(history)} iterations, the last of which changed densities by {history[-1][2]:.3f}"
+            )
         return self.judge(x, np.array(history), status)
+
+    def advance(self, x: Array, iteration: int) -> tuple[Array, float, Array, int]:
+        """One iteration: (the next variables, what is minimized, densities, iterations of the solver)."""
+        p, recipe = self.problem, self.recipe
+        penalty, sharpness = recipe.schedule(iteration)
+        material = self.make(penalty)
+        chain = self.chain(sharpness)
+        density = chain.values(x)
+        judged, widest, volume, allowed = chain, chain, float(density.mean()), p.fraction
+        if recipe.robust:
+            judged, widest = self.chain(sharpness, recipe.robust), self.chain(sharpness, -recipe.robust)
+            wide = float(widest.values(x).mean())
+            # The dilated design may be larger by as much as it is now: then the middle one keeps the fraction.
+            volume, allowed = wide, p.fraction * wide / max(volume, 1e-9)
+        response = self.analysis(judged.values(x) if recipe.robust else density, material, recipe.precision)
+        objective = combined(p, response.values)
+        self.scale = self.scale or max(abs(objective), 1e-300)
+        counted = Chain([Passive(p.solid, p.void)]) if recipe.filter == "sensitivity" else widest
+        volume_slope = counted.pull(x, np.ones(p.shape))
+        slopes = np.stack([judged.pull(x, g) for g in response.gradients])
+        if self.criteria:
+            low, high = mma.limits(x, 0.0, 1.0, recipe.move)
+            low, high = np.where(self.free, low, x), np.where(self.free, high, x)
+            gradient = np.tensordot(p.weights, slopes, 1)  # type: ignore[arg-type]
+            excess = (volume - allowed) * x.size
+            new = mma.criteria(x, gradient, volume_slope, excess, low, high, recipe.bisection)
+            return new, objective, density, response.iterations
+        constraints, rows = [volume / allowed - 1], [volume_slope / (allowed * x.size)]
+        worst: float | None = None
+        evaluate = None
+        if self.limit is not None:
+            norms, most, steep = self.stress(self.analysis, density, material, response, recipe.precision)  # type: ignore[misc]
+            self.ratio = 0.5 * self.ratio + 0.5 * most / norms if iteration else most / norms
+            constraints += list(self.ratio * norms / self.limit - 1)
+            rows += [r * chain.pull(x, g) / self.limit for r, g in zip(self.ratio, steep, strict=True)]
+            goal = volume_slope
+            evaluate = self.limited(chain, material, self.ratio, allowed)
+        elif isinstance(p.weights, str):
+            worst = objective / self.scale
+            constraints += list(response.values / self.scale - worst)
+            rows += list(slopes / self.scale)
+            goal = np.zeros(p.shape)
+        else:
+            goal = np.tensordot(p.weights, slopes, 1) / self.scale  # type: ignore[arg-type]
+        new, self.state = self.asymptotes(self.state, x, goal, constraints, rows, worst, evaluate)
+        return new, objective, density, response.iterations
 
     def limited(
         self, chain: Chain, material: Power | Rational, ratio: Array, allowed: float
