@@ -30,7 +30,7 @@ def test_a_description_becomes_files(tmp_path, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["volume"] == pytest.approx(0.5, abs=1e-3)
     assert said["pieces"] >= 1
-    assert {f.name for f in (tmp_path / "out").iterdir()} == {"beam.stl", "beam.vtu", "beam.svg"}
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"beam.stl", "beam.vtu", "beam.svg", "beam.png"}
     assert main(["design", str(file), "--out", str(tmp_path / "out")]) == 0
     assert "compliance: " in capsys.readouterr().out
 

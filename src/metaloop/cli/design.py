@@ -13,7 +13,7 @@ from metaloop.cli.output import clean, print_json
 
 DESIGN_HELP = """\
 Find the structure that FILE describes (TOML; see docs/structure.md), and write it to DIR: a closed surface (NAME.stl),
-cells with density and displacement (NAME.vtu), and a picture (NAME.svg). Ctrl-C ends the search with the design so far.
+cells with density and displacement (NAME.vtu), and a picture (NAME.svg, NAME.png). Ctrl-C ends the search with the design so far.
 """
 
 
@@ -47,7 +47,7 @@ def design(
     files = [
         structure.write(folder / f"{name}.stl", found.density, size=problem.size),
         structure.write(folder / f"{name}.vtu", found.density, size=problem.size, fields=fields),
-        _picture(folder / f"{name}.svg", problem, found.density),
+        *_pictures(folder / name, problem, found.density),
     ]
     asked = structure.printability(found.black_and_white, size=problem.size, axis=1)
     said = {
@@ -77,7 +77,7 @@ def design(
     return 0
 
 
-def _picture(path: Path, problem: Any, density: Any) -> Path:
+def _pictures(stem: Path, problem: Any, density: Any) -> list[Path]:
     from matplotlib.figure import Figure as Canvas
 
     from metaloop.report import figures
@@ -92,8 +92,10 @@ def _picture(path: Path, problem: Any, density: Any) -> Path:
         else:
             axes.imshow(seen(density))
             axes.set_axis_off()
-    figures.save(canvas, path)
-    return path
+    paths = [stem.with_name(stem.name + ending) for ending in (".svg", ".png")]
+    for path in paths:
+        figures.save(canvas, path)
+    return paths
 
 
 def add(app: typer.Typer) -> None:

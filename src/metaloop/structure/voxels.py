@@ -140,7 +140,7 @@ def memory(shape: tuple[int, ...], cases: int = 1, heat: bool = False) -> int:
     blocks = corners * (corners + 1) // 2 * components**2
     stored = blocks * 4 / corners**2 * (1 + 1 / corners) * 2  # and what makes them
     solver = components * (4 * 8 + 6 * 4 + 2) + corners * 12 / corners + stored
-    return int(nodes * (solver + cases * (2 * components * 8 + 8) + 20 * 8)) + 150_000_000
+    return int(nodes * (solver + cases * (2 * components * 8 + 8) + 20 * 8)) + 210_000_000
 
 
 def check_memory(shape: tuple[int, ...], cases: int = 1, heat: bool = False) -> None:

@@ -12,7 +12,8 @@ from metaloop.errors import refuse, require
 from metaloop.structure.elasticity import kernels
 from metaloop.structure.elasticity.element import Element
 from metaloop.structure.elasticity.grid import Grid
-from metaloop.structure.elasticity.multigrid import Hierarchy, Multigrid
+from metaloop.structure.elasticity.levels import Levels
+from metaloop.structure.elasticity.multigrid import Hierarchy
 
 Array = npt.NDArray[np.float64]
 LIMIT = 500  # iterations
@@ -80,7 +81,7 @@ class Body:
         self._flat_springs = stiff.reshape(element.components, -1)
         _check_held(element, self.grid, self._flat_fixed | (self._flat_springs > 0))
         self.free = np.ascontiguousarray((~self._flat_fixed).ravel(), dtype=np.float64)
-        self.plan = Multigrid(element, self.grid, self._flat_fixed, self._flat_springs)
+        self.plan = Levels(element, self.grid, self._flat_fixed, self._flat_springs)
 
     def set(self, moduli: Array) -> Material:
         """The body with a material.
@@ -114,7 +115,7 @@ class Material:
 
     def __init__(self, body: Body, moduli: Array, scale: float) -> None:
         self.body, self.moduli, self.scale = body, moduli, scale
-        self.hierarchy: Hierarchy = body.plan.set(moduli, scale)
+        self.hierarchy = Hierarchy(body.plan, moduli, scale)
         springs = body._flat_springs.ravel()
         self._sprung = np.flatnonzero(springs)
         self._stiffness = springs[self._sprung] / scale
