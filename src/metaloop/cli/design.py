@@ -13,7 +13,9 @@ from metaloop.cli.output import clean, print_json
 
 DESIGN_HELP = """\
 Find the structure that FILE describes (TOML; see docs/structure.md), and write it to DIR: a closed surface (NAME.stl),
-cells with density and displacement (NAME.vtu), and a picture (NAME.svg, NAME.png). Ctrl-C ends the search with the design so far.
+cells with density and displacement (NAME.vtu), and a picture (NAME.svg, NAME.png).
+
+Ctrl-C ends the search with the design so far.
 """
 
 

@@ -40,7 +40,7 @@ class SIMP:
         iterations: at most.
         tolerance: stop when no density changes by more in one iteration, once penalty and sharpness are final.
         move: the largest change of a density in one iteration.
-        update: "criteria", or "mma" where volume is not the only constraint; "auto" decides.
+        update: "criteria", or "mma" where volume is not the only constraint or there is a projection; "auto" decides.
         material: "power" (SIMP) or "rational" (RAMP, to be taken with gravity); "auto" decides.
         robust: distance of the eroded and dilated designs' thresholds from 1/2 (0 for none): the eroded design is made
             stiff, which keeps both members and holes from being thinner than about `radius` (needs `sharpness`).
@@ -204,7 +204,8 @@ class _Run:
         rational = recipe.material == "rational" or (recipe.material == "auto" and problem.gravity is not None)
         self.make = Rational if rational else Power
         plain = problem.output is None and problem.gravity is None and not isinstance(problem.weights, str)
-        self.criteria = recipe.update == "criteria" or (recipe.update == "auto" and plain and limit is None)
+        simple = plain and limit is None and not recipe.sharpness  # sharp projections throw optimality criteria off
+        self.criteria = recipe.update == "criteria" or (recipe.update == "auto" and simple)
         if self.criteria and not (plain and limit is None):
             raise refuse("update", "criteria", "'mma' for this problem: volume is not all that decides")
         self.stress = None if problem.heat else Stress(problem)
