@@ -286,6 +286,71 @@ def apply_special(u: Floats, elements: Ints, matrices: Floats, offsets: Ints, ou
 
 
 @njit(fastmath=_FAST, cache=True)
+def coarsen(  # type: ignore[no-untyped-def]
+    from_moduli, moduli, whole, stored, position, entries, rows, elements, families, out
+):
+    """Matrices of elements from their children's, as sums of PᵀAP.
+
+    In the basis of reflections P is sparse: along one axis, a sum s and a difference d become s ∓ d / 2 and d / 2 in
+    the lower or upper child.
+
+    Args:
+        from_moduli: whether the children's matrices are those of `apply_children` (moduli, whole), else stored.
+        moduli, whole, stored: of the children.
+        position: where an entry (row, column) is stored, shape (rows, rows).
+        entries: row and column of each stored entry, shape (entries, 2).
+        rows: of the scratch array.
+        elements, families: their numbers, and their children's (-1 for none), shapes (m,) and (m, 2^d).
+        out: stored matrices.
+    """
+    corners, components = rows.shape
+    size = rows.size
+    local, turned = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
+    total = np.empty((size, size), np.float32)
+    half = np.float32(0.5)
+    for m in range(elements.size):
+        total[:] = 0
+        for child in range(corners):
+            e = families[m, child]
+            if e < 0:
+                continue
+            if from_moduli:
+                for x in range(corners):
+                    for z in range(corners):
+                        w = moduli[x ^ z, e]
+                        for i in range(components):
+                            for j in range(components):
+                                local[x * components + i, z * components + j] = w * whole[x, i, z, j]
+            else:
+                run, k = e // RUN, e % RUN
+                for i in range(size):
+                    for j in range(size):
+                        local[i, j] = stored[run, position[i, j], k]
+            for _ in range(2):  # rows; transposed, columns
+                bit, side = 1, child
+                while bit < corners:
+                    g = half if side & 1 else -half
+                    for p in range(corners):
+                        if p & bit:
+                            for a in range(components):
+                                one, other = local[rows[p, a]], local[rows[p ^ bit, a]]
+                                for j in range(size):
+                                    one[j] = half * one[j] + g * other[j]
+                    bit *= 2
+                    side >>= 1
+                for i in range(size):
+                    for j in range(size):
+                        turned[j, i] = local[i, j]
+                local, turned = turned, local
+            for i in range(size):
+                for j in range(size):
+                    total[i, j] += local[i, j]
+        run, k = elements[m] // RUN, elements[m] % RUN
+        for q in range(entries.shape[0]):
+            out[run, q, k] = total[entries[q, 0], entries[q, 1]]
+
+
+@njit(fastmath=_FAST, cache=True)
 def energies(u: Floats, v: Floats, blocks: Floats, offsets: Ints, rows: Ints, out: Floats) -> None:
     """out[element] = u K v of each element at unit modulus; u, v: shape (components, nodes)."""
     t, y = np.empty((rows.size, RUN), u.dtype), np.empty((rows.size, RUN), u.dtype)

@@ -53,7 +53,29 @@ class Levels:
         self.levels = [Level(grid, fixed, _spring_elements(grid, springs), *_nothing(d, c))]
         while self.levels[-1].grid.size * c > COARSEST and max(self.levels[-1].grid.shape) > 1:
             self.levels.append(self._coarser(self.levels[-1]))
-        self.pairs = [(x, z) for x in range(2**d) for z in range(x, 2**d)]
+        # Stored matrices: the blocks (x, z) of characters x <= z; entries[k] is the row and the column of the k-th.
+        pairs = [(x, z) for x in range(2**d) for z in range(x, 2**d)]
+        self.entries = np.array([(x * c + i, z * c + j) for x, z in pairs for i in range(c) for j in range(c)])
+        self.position = np.empty((2**d * c,) * 2, np.int64)
+        self.position[self.entries[:, 1], self.entries[:, 0]] = np.arange(len(self.entries))
+        self.position[self.entries[:, 0], self.entries[:, 1]] = np.arange(len(self.entries))
+        self.families = [
+            _family(fine.grid, level.grid) for fine, level in zip(self.levels, self.levels[1:], strict=False)
+        ]
+        self.families.insert(0, np.zeros((0, 2**d), np.int64))
+        self.corner_weights = self._corner_weights()
+
+    def _corner_weights(self) -> npt.NDArray[np.float32]:
+        """From stored entries to the diagonal of corner values, shape (2^d · components, entries)."""
+        c, n = self.element.components, 2**self.element.axes
+        h = signs(self.element.axes)
+        (x, i), (z, j) = (np.divmod(e, c) for e in self.entries.T)
+        shift = self.element.shifts
+        twice = np.where(x == z, 1.0, 2.0) * (i == j)
+        own = np.eye(c)[:, i]  # (components, entries)
+        return np.asarray((h[x ^ shift[i]] * h[z ^ shift[j]] * twice[:, None]).T[:, None, :] * own, np.float32).reshape(
+            n * c, -1
+        )
 
     def _coarser(self, level: Level) -> Level:
         c, d = self.element.components, self.element.axes
@@ -108,3 +130,12 @@ def _spring_elements(grid: Grid, springs: Array) -> Ints:
     nodes = np.flatnonzero((springs > 0).any(0))
     place = np.minimum(np.stack(np.unravel_index(nodes, grid.nodes), axis=1), np.asarray(grid.shape) - 1)
     return np.unique(np.ravel_multi_index(tuple(place.T), grid.nodes)) if len(nodes) else np.zeros(0, np.int64)
+
+
+def _family(fine: Grid, coarse: Grid) -> Ints:
+    """The children of every coarse element, -1 where there is none, shape (elements, 2^d)."""
+    elements = coarse.elements()
+    place = np.stack(np.unravel_index(elements, coarse.nodes), axis=1)
+    below = 2 * place[:, None, :] + sides(fine.axes)
+    there = (below < np.asarray(fine.shape)).all(2)
+    return np.where(there, (below * fine.strides).sum(2), -1)

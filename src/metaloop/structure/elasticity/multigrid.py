@@ -24,7 +24,6 @@ import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from metaloop.structure.elasticity import kernels
-from metaloop.structure.elasticity.element import signs
 from metaloop.structure.elasticity.grid import Grid, sides
 from metaloop.structure.elasticity.levels import Level, Levels, signs_of
 
@@ -110,9 +109,9 @@ class Hierarchy:
             of = values.moduli[:, elements].astype(float)[x[:, None] ^ x]  # (x, z, elements)
             found = plan.element.in_corners(np.moveaxis(plan.whole[..., None] * of[:, None, :, None], -1, 0))
         else:
-            return plan.element.in_corners(
-                self._unpacked(values.entries[elements // kernels.RUN, :, elements % kernels.RUN])
-            )
+            packed = values.entries[elements // kernels.RUN, :, elements % kernels.RUN].astype(float)
+            shape = (2**d, plan.element.components) * 2
+            return plan.element.in_corners(packed[:, plan.position].reshape(len(elements), *shape))
         found = np.array(found)
         where = np.searchsorted(level.special, elements)
         if len(level.special):
@@ -120,17 +119,6 @@ class Hierarchy:
             hit = level.special[where] == elements
             found[hit] += values.matrices[where[hit]]
         return found
-
-    def _unpacked(self, entries: Single) -> Array:
-        """Symmetric matrices from their blocks: (n, blocks · components²) -> (n, 2^d, components, 2^d, components)."""
-        plan = self.plan
-        c, n = plan.element.components, 2**plan.element.axes
-        full = np.empty((len(entries), n, c, n, c))
-        for k, (x, z) in enumerate(plan.pairs):
-            block = entries[:, k * c * c : (k + 1) * c * c].reshape(-1, c, c)
-            full[:, x, :, z, :] = block
-            full[:, z, :, x, :] = block.transpose(0, 2, 1)
-        return full
 
     def _dense(self, depth: int, level: Level) -> Array:
         """The special elements' matrices: sums of PᵀZAZP over children, Z without the children's fixed unknowns."""
@@ -146,50 +134,21 @@ class Hierarchy:
 
     def _stored(self, depth: int, level: Level, special: Array) -> tuple[Single, Array]:
         """The level's matrices, and its diagonal."""
-        plan = self.plan
-        c, d = plan.element.components, plan.element.axes
-        grid, below = level.grid, plan.levels[depth - 1].grid
-        n = 2**d
-        x, a = np.divmod(plan.rows.ravel(), c)  # parity, component -> character, component
-        parts = []
-        width = 2 * max(1, 4_000_000 // (n * n * c * c * below.size // below.nodes[0] * 2))
-        last = below.strides[0]
-        values = self.values[depth - 1]
-        whole = plan.single_whole[x[:, None], a[:, None], x, a]
-        if depth > 2:
-            flat = values.entries.transpose(1, 0, 2).reshape(values.entries.shape[1], -1)
-            position = np.empty((n * c, n * c), np.int64)
-            at = {pair: k for k, pair in enumerate(plan.pairs)}
-            for i in range(n * c):
-                for j in range(n * c):
-                    if x[i] <= x[j]:
-                        position[i, j] = (at[x[i], x[j]] * c + a[i]) * c + a[j]
-                    else:
-                        position[i, j] = (at[x[j], x[i]] * c + a[j]) * c + a[i]
-        for begin in range(0, grid.shape[0] * 2, width):
-            end = min(begin + width, below.nodes[0])
-            span = slice(begin * last, end * last)
-            block = whole[..., None] * values.moduli[x[:, None] ^ x, span] if depth == 2 else flat[position, span]
-            block = block.reshape(n, c, n, c, end - begin, *below.nodes[1:])
-            parts.append(_merged(block, d))
-        merged = np.concatenate(parts, axis=4)
-        # In order of characters, blocks of the upper triangle only.
-        packed = np.zeros((len(plan.pairs), c, c, *grid.nodes), np.float32)
-        inner: Any = tuple(slice(0, m) for m in grid.shape)
-        parity = np.arange(n)[:, None] ^ plan.element.shifts
-        for k, (one, two) in enumerate(plan.pairs):
-            for i in range(c):
-                for j in range(c):
-                    packed[(k, i, j, *inner)] = merged[parity[one, i], i, parity[two, j], j][inner]
-        runs = -(-grid.size // kernels.RUN)
-        padded = np.zeros((len(plan.pairs) * c * c, runs * kernels.RUN), np.float32)
-        padded[:, : grid.size] = packed.reshape(-1, grid.size)
+        plan, grid, below = self.plan, level.grid, self.values[depth - 1]
+        c, n = plan.element.components, 2**plan.element.axes
+        entries = np.zeros((-(-grid.size // kernels.RUN), len(plan.entries), kernels.RUN), np.float32)
+        moduli = below.moduli if depth == 2 else np.zeros((1, 1), np.float32)
+        kernels.coarsen(
+            depth == 2, moduli, plan.single_whole, below.entries, plan.position, plan.entries, plan.rows,
+            grid.elements(), plan.families[depth], entries,
+        )  # fmt: skip
         if len(level.special):
-            dense = plan.element.in_parities(special)
-            for k, (one, two) in enumerate(plan.pairs):
-                padded[k * c * c : (k + 1) * c * c, level.special] = dense[:, one, :, two, :].reshape(-1, c * c).T
-        diagonal = _at_corners(grid, (_corner_weights(plan) @ padded[:, : grid.size]).reshape(n, c, -1))
-        return np.ascontiguousarray(padded.reshape(-1, runs, kernels.RUN).transpose(1, 0, 2)), diagonal
+            dense = plan.element.in_parities(special).reshape(len(special), n * c, n * c)
+            chosen = dense[:, plan.entries[:, 0], plan.entries[:, 1]]
+            entries[level.special // kernels.RUN, :, level.special % kernels.RUN] = chosen
+        corners = np.einsum("ke,rel->krl", plan.corner_weights, entries, optimize=True)
+        diagonal = _at_corners(grid, corners.reshape(n * c, -1)[:, : grid.size].reshape(n, c, -1))
+        return entries, diagonal
 
     def _factor(self) -> tuple[Array, bool]:
         depth = len(self.plan.levels) - 1
@@ -275,44 +234,6 @@ def _at_corners(grid: Grid, values: Any) -> Array:
     for corner, offset in enumerate(grid.offsets):
         out[:, offset : offset + last] += values[corner, :, :last]
     return out
-
-
-def _corner_weights(plan: Levels) -> Single:
-    """Diagonal of corner values from packed entries, shape (2^d · components, entries)."""
-    c, n = plan.element.components, 2**plan.element.axes
-    h = signs(plan.element.axes)
-    weights = np.zeros((n, c, len(plan.pairs), c, c), np.float32)
-    for k, (x, z) in enumerate(plan.pairs):
-        for a in range(c):
-            shift = int(plan.element.shifts[a])
-            weights[:, a, k, a, a] = h[x ^ shift] * h[z ^ shift] * (1 if x == z else 2)
-    return weights.reshape(n * c, -1)
-
-
-def _merged(block: Single, axes: int) -> Single:
-    """Parents' matrices from children's, (2^d, components, 2^d, components, *places), one axis after the other."""
-    n, c = block.shape[:2]
-    for axis in range(axes):
-        places = list(block.shape[4:])
-        outer, inner = 2 ** (axes - 1 - axis), 2**axis  # parities: (outer, bit, inner)
-        lead = math.prod(places[:axis])
-        tail = math.prod(places[axis + 1 :])
-        m = block.reshape(outer, 2, inner * c, outer, 2, inner * c, lead, places[axis], tail)
-        half = (places[axis] + 1) // 2
-        lower = m[..., 0::2, :]
-        upper = m[..., 1::2, :]
-        if upper.shape[-2] < half:
-            upper = np.concatenate([upper, np.zeros_like(upper[..., :1, :])], axis=-2)
-        total, apart = lower + upper, upper - lower
-        new = np.empty((*m.shape[:-2], half, tail), np.float32)
-        new[:, 0, :, :, 0] = total[:, 0, :, :, 0]
-        new[:, 0, :, :, 1] = 0.5 * (total[:, 0, :, :, 1] + apart[:, 0, :, :, 0])
-        new[:, 1, :, :, 0] = 0.5 * (total[:, 1, :, :, 0] + apart[:, 0, :, :, 0])
-        new[:, 1, :, :, 1] = 0.25 * (total[:, 0, :, :, 0] + total[:, 1, :, :, 1])
-        new[:, 1, :, :, 1] += 0.25 * (apart[:, 0, :, :, 1] + apart[:, 1, :, :, 0])
-        places[axis] = half
-        block = new.reshape(n, c, n, c, *places)
-    return block
 
 
 def _restricted(fine: Single, grid: Grid, coarse: Grid) -> Single:
