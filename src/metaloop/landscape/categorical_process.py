@@ -4,8 +4,8 @@ Covariance: exp(-Σ_j w_j d_j(x, x')) + a exp(-b |c(x) - c(x')|² / 2) + g (1 + 
 d_j is 0 for equal and 1 for different categories (a weighted Hamming distance), the difference of coordinates in
 ordered columns, 1 where a parameter is active in one point only. c counts, for every set of columns with the same
 choices, how often each choice occurs: what an operation is worth anywhere is learned before where it matters.
-The amplitude is profiled out; w, a, b and g are set by maximum a posteriori probability (Rasmussen & Williams 2006, eqs.
-5.8-5.9). Outputs are replaced by their normal scores, so only the order of the values counts.
+The amplitude is profiled out; w, a, b and g are set by maximum a posteriori probability (Rasmussen & Williams 2006,
+eqs. 5.8-5.9). Outputs are replaced by their normal scores, so only the order of the values counts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STEPS = 20
 def normal_scores(values: Array) -> Array:
     """Standard normal quantiles of the ranks, shape (n,): mean 0 and, from two different values on, variance 1."""
     z = np.asarray(ndtri((rankdata(values) - 0.5) / len(values)))
-    return (z - z.mean()) / (z.std() or 1.0)
+    return np.asarray((z - z.mean()) / (z.std() or 1.0))
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Features:
 
     def joined(self, other: Features) -> Features:
         """These points, then others."""
-        columns, counts = (np.concatenate(pair) for pair in ((self.columns, other.columns), (self.counts, other.counts)))
+        columns, counts = (
+            np.concatenate(pair) for pair in ((self.columns, other.columns), (self.counts, other.counts))
+        )
         return Features(columns, self.unordered, counts)
 
     def distances(self, other: Features) -> Iterator[Array]:
@@ -195,7 +197,7 @@ class Posterior:
         self.known = self.known.joined(points)
 
     def predict(self, z: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the noise-free function in the pool, shapes (m,), for outputs z, shape (n,)."""
+        """Mean and standard deviation in the pool, noise-free, shapes (m,), for outputs z, shape (n,)."""
         answer = solve_triangular(self.factor, z, lower=True, check_finite=False)
         amplitude = max(float(answer @ answer) / len(z), 1e-12)
         mean = answer.astype(np.float32) @ self._half[: len(z)]
@@ -210,7 +212,7 @@ class Posterior:
         """One to go on with, this one stays as it is."""
         twin = Posterior.__new__(Posterior)
         twin.__dict__.update(self.__dict__)
-        twin._explained, twin._half = self._explained.copy(), self._half[: len(self)]  # noqa: SLF001
+        twin._explained, twin._half = self._explained.copy(), self._half[: len(self)]
         return twin
 
     def _across(self, a: Features, b: Features) -> Array:

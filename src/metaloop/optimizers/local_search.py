@@ -56,7 +56,9 @@ class LocalSearch:
         """
         for column, cells in zip(space.columns, space.cells, strict=True):
             if not np.isfinite(cells):
-                raise refuse(f"parameter {column.label!r}", column.parameter, "discrete for LocalSearch: give it a step")
+                raise refuse(
+                    f"parameter {column.label!r}", column.parameter, "discrete for LocalSearch: give it a step"
+                )
         nothing = np.empty((0, space.dim))
         return LocalSearchState(space, Archive.empty(space.dim), generator(seed), None, np.inf, nothing)
 

@@ -61,5 +61,5 @@ def mutate(space: Space, row: Array, rng: np.random.Generator) -> Array:
             child[j] = row[j] + _STEP * rng.standard_normal()
         child = space.snap(child[None])[0]
         if child[j] != row[j] and space.allowed(child[None])[0]:
-            return child
-    return space.sample(rng, 1)[0]
+            return np.asarray(child)
+    return np.asarray(space.sample(rng, 1)[0])
