@@ -47,7 +47,7 @@ def nets(splits: int, peers: bool) -> None:
         for seed in range(splits):
             found.append(digits.search(seed, optimizer))
             f = found[-1]
-            print(f"  {seed} {f.net}: {f.net.parameters} parameters, validation {f.validation:.4f} nats, test "
+            print(f"  {seed} {f.net}: {f.net.parameters} parameters, validation {f.validation:.4f}, test "
                   f"{f.accuracy:.4f}, search {f.seconds:.0f} s, last training {f.training:.0f} s", flush=True)  # fmt: skip
         print(summary(name, np.array([f.accuracy for f in found])))
     with warnings.catch_warnings():

@@ -31,7 +31,7 @@ def queries(optimizer, seed):
 
 def test_keeps_the_protocol():
     spaces = ("one dimension", "mixed", "nested", "forbidden", "all categories")
-    check_optimizer(CategoricalProcess(initial=4, candidates=50), spaces, rounds=3)
+    check_optimizer(CategoricalProcess(initial=4, candidates=50), spaces, rounds=2)
 
 
 def test_finds_the_best_of_3125_sooner_than_local_search():

@@ -19,7 +19,7 @@ def value(row):
 
 
 def test_keeps_the_protocol():
-    check_optimizer(LocalSearch(), spaces=("integers", "all categories"))
+    check_optimizer(LocalSearch(), spaces=("integers", "all categories"), rounds=3)
 
 
 def test_moves_at_the_first_improvement_and_restarts_only_at_a_local_optimum():

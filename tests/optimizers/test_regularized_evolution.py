@@ -28,7 +28,7 @@ def queries(optimizer, seed, most=3000):
 
 
 def test_keeps_the_protocol():
-    check_optimizer(RegularizedEvolution(population=6, sample=3), rounds=4)
+    check_optimizer(RegularizedEvolution(population=6, sample=3), rounds=2)
 
 
 def test_ageing_removes_the_oldest_however_good():

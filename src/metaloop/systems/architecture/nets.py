@@ -137,10 +137,10 @@ def forward(net: Chain, params: dict[str, Any], images: Any, known: Any = None, 
         if operation == "conv1":
             y = x @ next(w)
         elif operation == "separable":
-            near = _around(x, xp)
+            near = around(x, xp)
             y = (near.reshape(*x.shape[:3], 9, -1) * next(w)).sum(3) @ next(w)
         else:
-            y = _around(x, xp) @ next(w)
+            y = around(x, xp) @ next(w)
         mean, variance = (y.mean((0, 1, 2)), y.var((0, 1, 2))) if known is None else known[k]
         used.append((mean, variance))
         y = (y - mean) / xp.sqrt(variance + 1e-5) * params["scale"][k] + params["shift"][k]
@@ -150,7 +150,7 @@ def forward(net: Chain, params: dict[str, Any], images: Any, known: Any = None, 
     return x @ next(w) + params["bias"], used
 
 
-def _around(x: Any, xp: Any) -> Any:
+def around(x: Any, xp: Any) -> Any:
     """The nine pixels around each, zeros beyond the rim; (n, a, b, c) -> (n, a, b, 9 c), pixels before channels."""
     _, a, b, _ = x.shape
     wide = xp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))

