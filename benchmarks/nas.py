@@ -47,8 +47,8 @@ def nets(splits: int, peers: bool) -> None:
         for seed in range(splits):
             found.append(digits.search(seed, optimizer))
             f = found[-1]
-            print(f"  {seed} {f.net}: {f.net.parameters} parameters, validation {f.validation:.4f}, test "
-                  f"{f.accuracy:.4f}, search {f.seconds:.0f} s, last training {f.training:.0f} s", flush=True)  # fmt: skip
+            print(f"  {seed} {f.net}: {f.net.parameters} parameters, validation {f.validation:.4f} nats,", end=" ")
+            print(f"test {f.accuracy:.4f}, search {f.seconds:.0f} s, last {f.training:.0f} s", flush=True)
         print(summary(name, np.array([f.accuracy for f in found])))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the MLP stops before it has converged to the last digit

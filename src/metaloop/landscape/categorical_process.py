@@ -11,6 +11,7 @@ eqs. 5.8-5.9). Outputs are replaced by their normal scores, so only the order of
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -210,9 +211,9 @@ class Posterior:
 
     def copy(self) -> Posterior:
         """One to go on with, this one stays as it is."""
-        twin = Posterior.__new__(Posterior)
-        twin.__dict__.update(self.__dict__)
-        twin._explained, twin._half = self._explained.copy(), self._half[: len(self)]
+        twin = copy(self)
+        twin._explained = self._explained.copy()
+        twin._half = self._half[: len(self)]  # no room left: it moves to an array of its own before it grows
         return twin
 
     def _across(self, a: Features, b: Features) -> Array:

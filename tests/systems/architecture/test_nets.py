@@ -50,7 +50,7 @@ def test_a_net_learns_and_training_repeats_with_the_seed():
     some = data.images[data.validation][:5]
     assert (first.log_probabilities(some) == again.log_probabilities(some)).all()
     assert np.exp(first.log_probabilities(some)).sum(1) == pytest.approx(np.ones(5))
-    with pytest.raises(InputError, match="^steps was 2001"):
+    with pytest.raises(InputError, match=r"^steps was 2001"):
         nets.train(net, data.images, data.labels, data.fit, 2001, 1)
 
 
@@ -63,7 +63,7 @@ def test_nobody_sees_the_test_part():
 
 
 def test_a_limit_that_no_net_meets_is_refused():
-    with pytest.raises(InputError, match="^limits was 'at most 10 parameters'"):
+    with pytest.raises(InputError, match=r"^limits was 'at most 10 parameters'"):
         digits.architectures(10)
 
 

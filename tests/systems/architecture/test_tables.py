@@ -27,7 +27,7 @@ def test_the_tables_are_the_published_ones():
     assert chains.flops[first] == 47327744
     assert chains.searched[first] == pytest.approx(89.1967, abs=1e-3)
     assert chains.digits(chains.best) in {(2, 2, 2, 1, 2, 2, 2, 0), (2, 2, 2, 1, 2, 2, 0, 2)}
-    with pytest.raises(InputError, match="^name was 'MNIST'"):
+    with pytest.raises(InputError, match=r"^name was 'MNIST'"):
         model.cells("MNIST")
 
 
