@@ -93,6 +93,6 @@ def test_the_report_has_claims_and_figures(monkeypatch):
     monkeypatch.setitem(report.SIZES, "quick", tiny)
     monkeypatch.setattr(report, "SEARCHES", {report.OURS: LocalSearch(), report.PEER: LocalSearch()})
     found = SYSTEM.run(RunOptions())
-    assert [c.id for c in found.claims] == ["cells-cifar10", "macro", "macro-small"]
+    assert [c.id for c in found.claims] == ["cells-cifar10", "macro-small"]
     assert not found.claims[0].holds  # local search in our place
     assert [f.name for f in found.figures] == ["queries", "sizes", "net"]
