@@ -7,7 +7,13 @@ import pytest
 
 from metaloop import Categorical, Float, Int, Space, minimize
 from metaloop.errors import InputError
-from metaloop.optimizers import CategoricalProcess, GaussianProcess, LocalSearch, RegularizedEvolution
+from metaloop.optimizers import (
+    CategoricalProcess,
+    GaussianProcess,
+    LocalSearch,
+    RegularizedEvolution,
+    SuccessiveHalving,
+)
 from metaloop.structure.architecture import Architectures, Limit
 
 CHAINS = Space({f"layer{k}": Categorical([0, 4, 8, 16, 32]) for k in range(5)})
@@ -73,3 +79,20 @@ def test_a_limit_that_none_meets_says_what_the_cheapest_costs():
 def test_bad_input_is_refused(make, named):
     with pytest.raises(InputError, match=f"^{named}"):
         make()
+
+
+def test_short_trainings_stop_what_is_bad():
+    lengths = []
+
+    def train(config):
+        error = abs(sum(config.values()) - 24) / 10
+        for length in (1 / 9, 1 / 3, 1.0):
+            lengths.append(length)
+            yield {"value": error + 0.1 / length, "fidelity": length}
+
+    searcher = SuccessiveHalving(CategoricalProcess(initial=5), min_fidelity=1 / 9)
+    result = minimize(train, SMALL, optimizer=searcher, budget=27, seed=0)
+    assert lengths.count(1 / 9) == 27
+    assert lengths.count(1.0) <= 14
+    assert result.value < 0.6
+    assert parameters(result.config) <= 300

@@ -1,9 +1,9 @@
 """Bayesian optimization of categories: expected improvement under a Gaussian process that reads choices as choices.
 
 The model is that of `metaloop.landscape.categorical_process`. A space of at most some 20,000 points is scored whole, a
-larger one at random points and at mutations of the best: in spaces of architectures such mutations are what matters
-(Schneider et al. 2021, arXiv 2104.12831). Expected improvement: Jones, Schonlau & Welch 1998 (J. Global Optim. 13),
-over the best posterior mean of what was tried, so that a lucky draw does not set the bar.
+larger one at random points and at mutations of the best: on a large space of architectures, minimal mutation of the
+incumbent decided how well a Bayesian optimizer did (Schneider et al. 2021, arXiv 2107.07343). Expected improvement
+(Jones, Schonlau & Welch 1998) is taken over the best posterior mean of what was tried: a lucky draw sets no bar.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ SYSTEM = System(
         "NAS-Bench-Macro (xiusu), Apache-2.0.",
         "Real, Aggarwal, Huang & Le (2019): Regularized evolution for image classifier architecture search. AAAI.",
         "White, Nolen & Savani (2021): Exploring the loss landscape in neural architecture search. UAI.",
-        "Schneider et al. (2021): Mutation is all you need. arXiv 2104.12831.",
+        "Schneider et al. (2021): Mutation is all you need. arXiv 2107.07343.",
         "Alpaydin & Kaynak (1998): Optical recognition of handwritten digits. UCI, CC BY 4.0 (with scikit-learn).",
     ),
     run,
