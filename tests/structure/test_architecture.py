@@ -93,6 +93,6 @@ def test_short_trainings_stop_what_is_bad():
     searcher = SuccessiveHalving(CategoricalProcess(initial=5), min_fidelity=1 / 9)
     result = minimize(train, SMALL, optimizer=searcher, budget=27, seed=0)
     assert lengths.count(1 / 9) == 27
-    assert lengths.count(1.0) <= 14
+    assert 1 <= lengths.count(1.0) < 20  # the rest was ended early
     assert result.value < 0.6
     assert parameters(result.config) <= 300
