@@ -38,12 +38,12 @@ _TABLES: dict[str, dict[str, str]] = {
         "Shares": "metaloop.control.schedulers:Shares",
     },
     "systems": {
-        "bridge": "metaloop.systems.bridge:SYSTEM",
         "architecture": "metaloop.systems.architecture:SYSTEM",
+        "bridge": "metaloop.systems.bridge:SYSTEM",
         "choosing": "metaloop.systems.choosing:SYSTEM",
         "few-shot": "metaloop.systems.few_shot:SYSTEM",
-        "scf": "metaloop.systems.scf:SYSTEM",
         "sampling": "metaloop.systems.sampling:SYSTEM",
+        "scf": "metaloop.systems.scf:SYSTEM",
     },
 }
 
