@@ -40,8 +40,7 @@ def ours(shape: tuple[int, ...], iterations: int) -> dict[str, object]:
 
     def progress(k: int, value: float, density: np.ndarray) -> None:
         marks.append(time.process_time())
-        if sys.stderr.isatty() or k % 20 == 0:
-            print(f"{k} {value:.4f} {marks[-1] - begun:.0f} s", file=sys.stderr, flush=True)
+        print(f"{k} {value:.4f} {marks[-1] - begun:.0f} s", file=sys.stderr, flush=True)
 
     found = optimize(Problem(shape, supports, load, 0.3), recipe, progress=progress)
     total = time.process_time() - begun
