@@ -67,6 +67,7 @@ bench-structure: $(VENV)/.test peers
 	$(BIN)/python benchmarks/topology_schedules.py
 	$(BIN)/python benchmarks/trusses.py --full
 	$(BIN)/python benchmarks/shape.py
+	$(BIN)/python benchmarks/nas.py
 
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).
 peers: .venv-peers/.ready .venv-nevergrad/.ready .venv-bilevel/.ready .venv-structure/.ready

@@ -7,6 +7,7 @@ try:
 except ImportError as error:  # pragma: no cover - the one environment has it
     raise ImportError("metaloop.structure needs numba: pip install 'metaloop[structure]'") from error
 
+from metaloop.structure.architecture import Architectures, Limit
 from metaloop.structure.bars import Bars, ten_bars
 from metaloop.structure.catalogue import Selected, select
 from metaloop.structure.description import Description, read
@@ -29,6 +30,7 @@ from metaloop.structure.voxels import from_image, from_surface, memory
 __all__ = [
     "SIMP",
     "Analysis",
+    "Architectures",
     "Bars",
     "Body",
     "Description",
@@ -38,6 +40,7 @@ __all__ = [
     "Hole",
     "Layout",
     "LayoutProblem",
+    "Limit",
     "Material",
     "Membrane",
     "Mesh",
