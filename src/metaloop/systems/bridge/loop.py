@@ -105,7 +105,8 @@ def lightest(ladder: Ladder, told: Told, iterations: int = 100) -> float:
         middle = 0.5 * (low + high)
         problem = ladder.problem.with_(fraction=middle * ladder.problem.fraction)
         radius = max(1.5, problem.shape[1] / 32)
-        found = optimize(problem, SIMP(radius=radius, sharpness=32, penalty_start=1, ramp=0.5, iterations=iterations))
+        recipe = SIMP(radius=radius, sharpness=32, penalty_start=1, ramp=0.5, iterations=max(200, iterations))
+        found = optimize(problem, recipe)
         if judged(problem, found.black_and_white).compliance > target:
             low = middle
         else:
