@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -52,25 +53,24 @@ class Element:
         Args:
             matrix: shape (..., 2^d · components, 2^d · components).
         """
-        corners = 2**self.axes
-        shape = (*matrix.shape[:-2], corners, self.components, corners, self.components)
-        h = signs(self.axes) / corners
-        turned = np.einsum("ps,...saub,qu->...paqb", h, matrix.reshape(shape), h, optimize=True)
-        parity = np.arange(corners)[:, None] ^ self.shifts  # of (character, component)
-        return turned[..., parity[:, :, None, None], np.arange(self.components)[:, None, None], parity,
-                      np.arange(self.components)]  # fmt: skip
+        n, c = 2**self.axes, self.components
+        return (self._turn @ matrix @ self._turn.T).reshape(*matrix.shape[:-2], n, c, n, c)
 
     def in_corners(self, matrix: Array) -> Array:
         """The inverse of `in_parities`."""
-        corners = 2**self.axes
-        parity = np.arange(corners)[:, None] ^ self.shifts
-        by_parity = np.empty_like(matrix)
-        by_parity[..., parity[:, :, None, None], np.arange(self.components)[:, None, None], parity,
-                  np.arange(self.components)] = matrix  # fmt: skip
-        h = signs(self.axes)
-        turned = np.einsum("ps,...paqb,qu->...saub", h, by_parity, h, optimize=True)
-        size = corners * self.components
-        return turned.reshape(*matrix.shape[:-4], size, size)
+        back = self._turn.T * 2**self.axes
+        size = len(back)
+        return back @ matrix.reshape(*matrix.shape[:-4], size, size) @ back.T
+
+    @cached_property
+    def _turn(self) -> Array:
+        """From corner values to parities, in order of characters; its inverse is its transpose times 2^d."""
+        n, c = 2**self.axes, self.components
+        parity = np.arange(n)[:, None] ^ self.shifts
+        whole = np.zeros((n, c, n, c))
+        for a in range(c):
+            whole[:, a, :, a] = signs(self.axes)[parity[:, a]] / n
+        return whole.reshape(n * c, n * c)
 
 
 def signs(axes: int) -> Array:

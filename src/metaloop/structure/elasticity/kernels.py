@@ -20,7 +20,7 @@ from numba import njit
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
-RUN = 256  # elements whose scratch arrays stay in the first cache
+RUN = 448  # elements whose scratch arrays stay in the cache; rows a power of two apart would crowd it
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 

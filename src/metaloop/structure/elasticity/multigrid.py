@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from metaloop.structure.elasticity import kernels
+from metaloop.structure.elasticity import coarsen, kernels
 from metaloop.structure.elasticity.element import Element, signs
 from metaloop.structure.elasticity.grid import Grid, sides
 
@@ -32,6 +33,7 @@ Ints = npt.NDArray[np.int64]
 
 COARSEST = 400  # unknowns that a dense factorization takes
 RELAXATION = 0.6  # of the damped Jacobi smoother
+_DIRECT = 1024  # moduli up to which a matrix is made from them at once
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,41 @@ class Multigrid:
         while self.levels[-1].grid.size * c > COARSEST and max(self.levels[-1].grid.shape) > 1:
             self.levels.append(self._coarser(self.levels[-1]))
         self.pairs = [(x, z) for x in range(2**d) for z in range(x, 2**d)]
+        self.characters, self.entries = self._places()
+        self.direct = self._direct()
+        self.corner_weights = _corner_weights(self)
+
+    def _places(self) -> tuple[Ints, Ints]:
+        """Of the rows (parity, component) of a matrix: their characters; and where pairs of them are stored."""
+        c = self.element.components
+        x, a = np.divmod(self.rows.ravel(), c)
+        at = np.zeros((2**self.element.axes,) * 2, np.int64)
+        for k, (one, two) in enumerate(self.pairs):
+            at[one, two] = k
+        swap = x[:, None] > x
+        first, second = np.where(swap, x, x[:, None]), np.where(swap, x[:, None], x)
+        row, column = np.where(swap, a, a[:, None]), np.where(swap, a[:, None], a)
+        return x, (at[first, second] * c + row) * c + column
+
+    def _direct(self) -> list[Single]:
+        """For the first levels that are stored: from the moduli below them to entries, shape (entries, moduli).
+
+        The moduli are level 1's, transformed, of all children of children …; more than that are merged step by step.
+        """
+        d, c = self.element.axes, self.element.components
+        n = 2**d
+        x = np.arange(n)
+        parts = np.zeros((n, n, c, n, c))  # level 1: one matrix a character
+        for k in range(n):
+            parts[k, x, :, x ^ k, :] = self.whole[x, :, x ^ k, :]
+        matrices = self.element.in_corners(parts)
+        found = []
+        while len(matrices) * n <= _DIRECT:
+            matrices = np.concatenate([p.T @ matrices @ p for p in self.inside])
+            turned = self.element.in_parities(matrices)
+            packed = [turned[:, one, :, two, :].reshape(-1, c * c) for one, two in self.pairs]
+            found.append(np.ascontiguousarray(np.concatenate(packed, axis=1).T, dtype=np.float32))
+        return found
 
     def _coarser(self, level: Level) -> Level:
         c, d = self.element.components, self.element.axes
@@ -124,8 +161,9 @@ class Hierarchy:
     def __init__(self, plan: Multigrid, moduli: Array, scale: float) -> None:
         self.plan = plan
         self.values: list[Values] = []
-        c, d = plan.element.components, plan.element.axes
         none = np.zeros(0, np.float32)
+        self.below = none  # moduli that the next level is made from
+        c, d = plan.element.components, plan.element.axes
         size = 2**d * c
         for depth, level in enumerate(plan.levels):
             grid = level.grid
@@ -143,6 +181,7 @@ class Hierarchy:
                     children = _children(plan.levels[0].grid, grid, moduli)
                     diagonal = _at_corners(grid, (plan.first_diagonal @ children).reshape(-1, c, grid.size))
                     kept = (signs_of(d) @ children).astype(np.float32)
+                    self.below = kept
                     if len(level.special):
                         plain = np.einsum("cij,cm->mij", np.stack([p.T @ plan.element.matrix @ p for p in plan.inside]),
                                           children[:, level.special])  # fmt: skip
@@ -158,6 +197,7 @@ class Hierarchy:
             self.values.append(
                 Values(kept, entries, matrices, inverse, np.empty(shape, np.float32), np.empty(shape, np.float32))
             )
+        self.below = none
         self.factor = self._factor()
 
     def matrices(self, depth: int, elements: Ints) -> Array:
@@ -207,53 +247,27 @@ class Hierarchy:
 
     def _stored(self, depth: int, level: Level, special: Array) -> tuple[Single, Array]:
         """The level's matrices, and its diagonal."""
-        plan = self.plan
+        plan, below, values = self.plan, self.plan.levels[depth - 1].grid, self.values[depth - 1]
         c, d = plan.element.components, plan.element.axes
-        grid, below = level.grid, plan.levels[depth - 1].grid
-        n = 2**d
-        x, a = np.divmod(plan.rows.ravel(), c)  # parity, component -> character, component
-        parts = []
-        width = 2 * max(1, 4_000_000 // (n * n * c * c * below.size // below.nodes[0] * 2))
-        last = below.strides[0]
-        values = self.values[depth - 1]
-        whole = plan.single_whole[x[:, None], a[:, None], x, a]
-        if depth > 2:
-            flat = values.entries.transpose(1, 0, 2).reshape(values.entries.shape[1], -1)
-            position = np.empty((n * c, n * c), np.int64)
-            at = {pair: k for k, pair in enumerate(plan.pairs)}
-            for i in range(n * c):
-                for j in range(n * c):
-                    if x[i] <= x[j]:
-                        position[i, j] = (at[x[i], x[j]] * c + a[i]) * c + a[j]
-                    else:
-                        position[i, j] = (at[x[j], x[i]] * c + a[j]) * c + a[i]
-        for begin in range(0, grid.shape[0] * 2, width):
-            end = min(begin + width, below.nodes[0])
-            span = slice(begin * last, end * last)
-            if depth == 2:
-                block = whole[..., None] * values.moduli[(x[:, None] ^ x), span]
-            else:
-                block = flat[position, span]
-            block = block.reshape(n, c, n, c, end - begin, *below.nodes[1:])
-            parts.append(_merged(block, d))
-        merged = np.concatenate(parts, axis=4)
-        # In order of characters, blocks of the upper triangle only.
-        packed = np.zeros((len(plan.pairs), c, c, *grid.nodes), np.float32)
-        inner = tuple(slice(0, m) for m in grid.shape)
-        parity = np.arange(n)[:, None] ^ plan.element.shifts
-        for k, (one, two) in enumerate(plan.pairs):
-            for i in range(c):
-                for j in range(c):
-                    packed[(k, i, j, *inner)] = merged[parity[one, i], i, parity[two, j], j][inner]
+        grid = level.grid
         runs = -(-grid.size // kernels.RUN)
-        padded = np.zeros((len(plan.pairs) * c * c, runs * kernels.RUN), np.float32)
-        padded[:, : grid.size] = packed.reshape(-1, grid.size)
+        packed = np.zeros((runs, len(plan.pairs) * c * c, kernels.RUN), np.float32)
+        nodes, finer = (np.array((1,) * (3 - d) + g.nodes, np.int64) for g in (grid, below))
+        if depth - 2 < len(plan.direct):
+            weights = plan.direct[depth - 2]
+            self.below = _children(below, grid, self.below, runs * kernels.RUN)
+            parts = self.below.reshape(weights.shape[1], runs, kernels.RUN).transpose(1, 0, 2)
+            np.matmul(weights, parts, out=packed)
+        else:
+            coarsen.from_entries(values.entries, plan.characters, plan.entries, d, nodes, finer, packed)
         if len(level.special):
             dense = plan.element.in_parities(special)
             for k, (one, two) in enumerate(plan.pairs):
-                padded[k * c * c : (k + 1) * c * c, level.special] = dense[:, one, :, two, :].reshape(-1, c * c).T
-        diagonal = _at_corners(grid, (_corner_weights(plan) @ padded[:, : grid.size]).reshape(n, c, -1))
-        return np.ascontiguousarray(padded.reshape(-1, runs, kernels.RUN).transpose(1, 0, 2)), diagonal
+                packed[level.special // kernels.RUN, k * c * c : (k + 1) * c * c, level.special % kernels.RUN] = (
+                    dense[:, one, :, two, :].reshape(-1, c * c)
+                )
+        corners = np.matmul(plan.corner_weights, packed).transpose(1, 0, 2).reshape(2**d, c, -1)
+        return packed, _at_corners(grid, corners[..., : grid.size])
 
     def _factor(self) -> tuple[Array, bool]:
         depth = len(self.plan.levels) - 1
@@ -325,14 +339,17 @@ def _interpolation(axes: int, components: int, child: int) -> Array:
     return np.kron(total, np.eye(components))
 
 
-def _children(fine: Grid, coarse: Grid, moduli: Array) -> Array:
-    """The children's moduli of each coarse element, shape (2^d, coarse nodes)."""
-    whole = moduli.reshape(fine.nodes)
-    out = np.zeros((2**fine.axes, *coarse.nodes))
-    inner = tuple(slice(0, n) for n in coarse.shape)
+def _children(fine: Grid, coarse: Grid, values: npt.NDArray[Any], size: int = 0) -> npt.NDArray[Any]:
+    """The children's values of each coarse element: (..., fine nodes) -> (2^d, ..., coarse nodes, or that size)."""
+    lead = values.shape[:-1]
+    whole = values[..., : fine.size].reshape(*lead, *fine.nodes)
+    out = np.zeros((2**fine.axes, *lead, size or coarse.size), values.dtype)
+    inside = out[..., : coarse.size].reshape(2**fine.axes, *lead, *coarse.nodes)
+    to = tuple(slice(0, n) for n in coarse.shape)
     for child, side in enumerate(sides(fine.axes)):
-        out[(child, *inner)] = whole[tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))]
-    return out.reshape(len(out), -1)
+        of = tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))
+        inside[(child, ..., *to)] = whole[(..., *of)]
+    return out
 
 
 def _at_corners(grid: Grid, values: Array) -> Array:
@@ -354,32 +371,6 @@ def _corner_weights(plan: Multigrid) -> Single:
             shift = int(plan.element.shifts[a])
             weights[:, a, k, a, a] = h[x ^ shift] * h[z ^ shift] * (1 if x == z else 2)
     return weights.reshape(n * c, -1)
-
-
-def _merged(block: Single, axes: int) -> Single:
-    """Parents' matrices from children's, (2^d, components, 2^d, components, *places), one axis after the other."""
-    n, c = block.shape[:2]
-    for axis in range(axes):
-        places = list(block.shape[4:])
-        outer, inner = 2 ** (axes - 1 - axis), 2**axis  # parities: (outer, bit, inner)
-        lead = math.prod(places[:axis])
-        tail = math.prod(places[axis + 1 :])
-        m = block.reshape(outer, 2, inner * c, outer, 2, inner * c, lead, places[axis], tail)
-        half = (places[axis] + 1) // 2
-        lower = m[..., 0::2, :]
-        upper = m[..., 1::2, :]
-        if upper.shape[-2] < half:
-            upper = np.concatenate([upper, np.zeros_like(upper[..., :1, :])], axis=-2)
-        total, apart = lower + upper, upper - lower
-        new = np.empty((*m.shape[:-2], half, tail), np.float32)
-        new[:, 0, :, :, 0] = total[:, 0, :, :, 0]
-        new[:, 0, :, :, 1] = 0.5 * (total[:, 0, :, :, 1] + apart[:, 0, :, :, 0])
-        new[:, 1, :, :, 0] = 0.5 * (total[:, 1, :, :, 0] + apart[:, 0, :, :, 0])
-        new[:, 1, :, :, 1] = 0.25 * (total[:, 0, :, :, 0] + total[:, 1, :, :, 1])
-        new[:, 1, :, :, 1] += 0.25 * (apart[:, 0, :, :, 1] + apart[:, 1, :, :, 0])
-        places[axis] = half
-        block = new.reshape(n, c, n, c, *places)
-    return block
 
 
 def _restricted(fine: Single, grid: Grid, coarse: Grid) -> Single:

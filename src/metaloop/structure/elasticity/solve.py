@@ -151,6 +151,9 @@ class Material:
         if size == 0:
             raise refuse("load", "0 on every unknown that is free", "a load on at least one of them")
         right /= size
+        loaded = np.flatnonzero(right)
+        loaded = slice(None) if len(loaded) > right.size // 8 else loaded
+        on = right[loaded]
         two = (body.element.components, body.grid.size)
         x, r = np.zeros(right.size), right.copy()
         ap, single = np.empty(two), np.empty(two, np.float32)
@@ -173,7 +176,7 @@ class Material:
             square = kernels.step(alpha, p, flat_ap, body.free, x, r, flat_single)
             done += 1
             gained = alpha * rz
-            error = gained / max(kernels.dot(right, x), 1e-300)
+            error = gained / max(kernels.dot(on, x[loaded]), 1e-300)
             if error <= tolerance**2:
                 break
             z = self.hierarchy.cycle(single).reshape(-1)
