@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test faults deps bench bench-selection bench-bilevel peers clean
+.PHONY: run test faults deps bench bench-selection bench-bilevel bench-structure peers clean
 
 run: $(VENV)/.run
 	$(BIN)/python examples/model_selection.py --out out
@@ -60,8 +60,17 @@ bench-bilevel: $(VENV)/.test peers
 	$(BIN)/python benchmarks/learned_optimizer.py --meta-steps 600
 	$(BIN)/python benchmarks/few_shot_characters.py
 
+# Topologies, trusses and shapes beside their peers and known answers: about an hour.
+bench-structure: $(VENV)/.test peers
+	$(BIN)/python benchmarks/topology2d.py --peer-python .venv-structure/bin/python
+	$(BIN)/python benchmarks/topology3d.py --peer-python .venv-structure/bin/python
+	$(BIN)/python benchmarks/topology_schedules.py
+	$(BIN)/python benchmarks/trusses.py --full
+	$(BIN)/python benchmarks/shape.py
+	$(BIN)/python benchmarks/nas.py
+
 # The peers that cannot share our environment live in one of their own (torch alone is several hundred MB).
-peers: .venv-peers/.ready .venv-nevergrad/.ready .venv-bilevel/.ready
+peers: .venv-peers/.ready .venv-nevergrad/.ready .venv-bilevel/.ready .venv-structure/.ready
 
 .venv-peers/.ready: constraints/torch.txt
 	$(PYTHON) -m venv .venv-peers
@@ -80,6 +89,11 @@ peers: .venv-peers/.ready .venv-nevergrad/.ready .venv-bilevel/.ready
 	.venv-bilevel/bin/python -m pip install -q --disable-pip-version-check -r constraints/bilevel.txt
 	touch $@
 
+.venv-structure/.ready: constraints/structure.txt
+	$(PYTHON) -m venv .venv-structure
+	.venv-structure/bin/python -m pip install -q --disable-pip-version-check -r constraints/structure.txt
+	touch $@
+
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'metaloop needs Python 3.11 or newer')"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -91,4 +105,4 @@ $(VENV)/.test: $(VENV)/.run
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-nevergrad .venv-bilevel out dist
+	rm -rf $(VENV) .venv-peers .venv-nevergrad .venv-bilevel .venv-structure out dist

@@ -1,4 +1,4 @@
-"""Meta-steps of MAML per CPU second, ours beside those of torch, and what the learned start is worth.
+"""Meta-steps of MAML per CPU second, ours beside those of torch, and what the learned start and rates are worth.
 
 The sinusoid of Finn et al. 2017: 2 x 40 net, 25 tasks of 10 + 10 points a meta-step, second order, Adam. Every engine
 runs on one thread, one after the other and in several rounds, after compilation. Before that, all of them compute the
@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -23,8 +24,9 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 
 import jax
 import numpy as np
+import optax
 
-from metaloop.bilevel import MAML, fit
+from metaloop.bilevel import MAML, MetaCurvature, MetaSGD, fit
 from metaloop.systems.few_shot.sinusoid import MODEL, errors, start, waves
 
 PEERS = ("func", "func-compiled", "torch-batched", "torchopt", "higher")
@@ -59,8 +61,12 @@ def gradient(steps: int, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         params = [{"w": jax.numpy.asarray(given[f"w{i}"]), "b": jax.numpy.asarray(given[f"b{i}"])} for i in range(3)]
         tasks = ((given["xs"], given["ys"]), (given["xq"], given["yq"]))
         tasks = jax.tree.map(jax.numpy.asarray, tasks)
-        slope = jax.vmap(lambda task: MAML(steps=steps).slope(MODEL, {"start": params}, task)[1]["start"])(tasks)
-        return {f"{name}{i}": np.asarray(slope[i][name].mean(0)) for i in range(3) for name in "wb"}
+
+        def loss(variables: dict[str, Any]) -> Any:
+            return jax.vmap(lambda task: MAML(steps=steps).judged(MODEL, variables, task))(tasks).mean()
+
+        slope = jax.grad(loss)({"start": params})["start"]
+        return {f"{name}{i}": np.asarray(slope[i][name]) for i in range(3) for name in "wb"}
 
 
 def child(python: str, *arguments: str) -> str:
@@ -117,15 +123,23 @@ def main() -> None:
 
     print("\n| 70,000 meta-steps | seed | CPU s, with compilation | error after 1 step | 5 steps | 10 steps |")
     print("|---|---|---|---|---|---|")
-    for name, recipe in {"MAML, 1 step": MAML(), "MAML, judged after steps 1 and 2": MAML(2, every_step=True)}.items():
+    falling = [optax.adam(optax.cosine_decay_schedule(rate, 70_000)) for rate in (3e-3, 6e-3)]
+    clipped = optax.chain(optax.clip_by_global_norm(1.0), falling[1])
+    rows: list[tuple[str, Any, tuple[int, ...], Any]] = [
+        ("MAML, 1 step", MAML(), (1, 5, 10), None),
+        ("MAML, judged after steps 1 and 2", MAML(2, every_step=True), (1, 5, 10), None),
+        ("Meta-SGD, 1 step", MetaSGD(rate=0.05), (1,), falling[0]),
+        ("Meta-Curvature, 1 step", MetaCurvature(rate=0.01), (1,), clipped),
+    ]
+    for name, recipe, steps, optimizer in rows:
         for seed in range(given.seeds):
             begun = time.process_time()
-            fitted = fit(recipe, MODEL, waves, meta_steps=70_000, seed=seed)
+            fitted = fit(recipe, MODEL, waves, meta_steps=70_000, seed=seed, optimizer=optimizer)
             spent = time.process_time() - begun
-            tested = errors(fitted, (1, 5, 10), 10_000, seed=999)
-            means = [(tested.mean(k)[0], tested.mean(k)[0] - tested.mean(k)[1][0]) for k in (1, 5, 10)]
+            tested = errors(fitted, steps, 10_000, seed=999)
+            means = [(tested.mean(k)[0], tested.mean(k)[0] - tested.mean(k)[1][0]) for k in steps]
             cells = " | ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in means)
-            print(f"| {name} | {seed} | {spent:.1f} | {cells} |", flush=True)
+            print(f"| {name} | {seed} | {spent:.1f} | {cells} {'| ' * (3 - len(steps))}|", flush=True)
 
 
 if __name__ == "__main__":

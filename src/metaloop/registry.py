@@ -15,12 +15,15 @@ _TABLES: dict[str, dict[str, str]] = {
     "optimizers": {
         "Auto": "metaloop.selection.auto:Auto",
         "CMAES": "metaloop.optimizers.cmaes:CMAES",
+        "CategoricalProcess": "metaloop.optimizers.categorical_process:CategoricalProcess",
         "DifferentialEvolution": "metaloop.optimizers.differential_evolution:DifferentialEvolution",
         "GaussianProcess": "metaloop.optimizers.gaussian_process:GaussianProcess",
         "GridSearch": "metaloop.optimizers.grid:GridSearch",
         "Hyperband": "metaloop.optimizers.successive_halving:Hyperband",
         "LBFGS": "metaloop.optimizers.lbfgs:LBFGS",
+        "LocalSearch": "metaloop.optimizers.local_search:LocalSearch",
         "RandomSearch": "metaloop.optimizers.random:RandomSearch",
+        "RegularizedEvolution": "metaloop.optimizers.regularized_evolution:RegularizedEvolution",
         "Sobol": "metaloop.optimizers.sobol:Sobol",
         "SuccessiveHalving": "metaloop.optimizers.successive_halving:SuccessiveHalving",
         "SurrogateCMAES": "metaloop.optimizers.surrogate_cmaes:SurrogateCMAES",
@@ -35,10 +38,12 @@ _TABLES: dict[str, dict[str, str]] = {
         "Shares": "metaloop.control.schedulers:Shares",
     },
     "systems": {
+        "architecture": "metaloop.systems.architecture:SYSTEM",
+        "bridge": "metaloop.systems.bridge:SYSTEM",
         "choosing": "metaloop.systems.choosing:SYSTEM",
         "few-shot": "metaloop.systems.few_shot:SYSTEM",
-        "scf": "metaloop.systems.scf:SYSTEM",
         "sampling": "metaloop.systems.sampling:SYSTEM",
+        "scf": "metaloop.systems.scf:SYSTEM",
     },
 }
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import metaloop as ml
-from metaloop.bilevel import ANIL, CG, FOMAML, IMAML, MAML, MetaSGD, Model, Reptile, Selective, fit
+from metaloop.bilevel import ANIL, CG, FOMAML, IMAML, MAML, MetaCurvature, MetaSGD, Model, Reptile, Selective, fit
 from metaloop.errors import InputError
 from metaloop.recipe import space_of
 
@@ -46,6 +46,8 @@ ALL = [
     ANIL(head=["head"], steps=3),
     MAML(steps=1, rate=0.05, every_step=True),
     MetaSGD(steps=3, rate=0.05),
+    MetaCurvature(steps=3, rate=0.05),
+    MetaCurvature(steps=2, rate=0.05, limit=5),
     Selective(steps=3),
     Selective(steps=3, learn_start=False),
 ]
@@ -53,6 +55,11 @@ ALL = [
 
 def flat(tree):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def slope_of(recipe, variables, one):
+    """The value, and the gradient that `fit` takes."""
+    return jax.value_and_grad(lambda v: recipe.judged(MODEL, v, one))(variables)
 
 
 def differences(function, variables, step=1e-5):
@@ -72,7 +79,7 @@ def double():
 def test_gradients_agree_with_finite_differences(recipe, double):
     params, one = init(jax.random.key(0)), task(jax.random.key(1))
     variables = recipe.variables(params)
-    value, slope = recipe.slope(MODEL, variables, one)
+    value, slope = slope_of(recipe, variables, one)
 
     def judged(v):
         after = loss(recipe.adapted(MODEL, v, one[0], recipe.steps), one[1])
@@ -97,7 +104,7 @@ def test_the_first_order_gradient_is_the_query_gradient_where_adaptation_ends(do
     params, (support, query) = init(jax.random.key(0)), task(jax.random.key(1))
     recipe = FOMAML(steps=3, rate=0.05)
     end = MAML(steps=3, rate=0.05).adapted(MODEL, {"start": params}, support, 3)
-    slope = recipe.slope(MODEL, {"start": params}, (support, query))[1]
+    slope = slope_of(recipe, {"start": params}, (support, query))[1]
     assert np.allclose(flat(slope), flat(jax.grad(loss)(end, query)), rtol=1e-10)
 
 
@@ -105,7 +112,7 @@ def test_the_implicit_gradient_is_that_of_the_pulled_optimum(double):
     """Solved to the optimum, by unrolling very many steps, checked by finite differences."""
     params, one = init(jax.random.key(0)), task(jax.random.key(1))
     recipe = IMAML(steps=3000, rate=0.1, pull=1.0, linear=CG(limit=100, tolerance=1e-9))
-    slope = recipe.slope(MODEL, {"start": params}, one)[1]
+    slope = slope_of(recipe, {"start": params}, one)[1]
 
     def judged(v):
         return loss(recipe.adapted(MODEL, v, one[0], 3000), one[1])
@@ -117,20 +124,21 @@ def test_the_implicit_gradient_is_that_of_the_pulled_optimum(double):
 def test_judged_after_every_step(double):
     params, one = init(jax.random.key(0)), task(jax.random.key(1))
     recipe = MAML(steps=3, rate=0.05, every_step=True)
-    value, slope = recipe.slope(MODEL, {"start": params}, one)
-    parts = [MAML(steps=k, rate=0.05).slope(MODEL, {"start": params}, one) for k in (1, 2, 3)]
+    value, slope = slope_of(recipe, {"start": params}, one)
+    parts = [slope_of(MAML(steps=k, rate=0.05), {"start": params}, one) for k in (1, 2, 3)]
     assert value == pytest.approx(np.mean([float(v) for v, _ in parts]))
     assert np.allclose(flat(slope), np.mean([flat(s) for _, s in parts], axis=0), rtol=1e-9)
 
 
 def test_reptile_moves_towards_where_training_ends(double):
     params, one = init(jax.random.key(0)), task(jax.random.key(1))
-    slope = Reptile(steps=1, rate=0.05).slope(MODEL, {"start": params}, one)[1]["start"]
+    slope = slope_of(Reptile(steps=1, rate=0.05), {"start": params}, one)[1]["start"]
     both = jax.grad(lambda p: 0.5 * (loss(p, one[0]) + loss(p, one[1])))(params)
     assert np.allclose(flat(slope), flat(both), rtol=1e-6)
 
 
-LEARNING = [MAML(rate=0.1), FOMAML(rate=0.1), ANIL(head=["head"], steps=3), Reptile(), MetaSGD(), Selective(steps=3),
+LEARNING = [MAML(rate=0.1), FOMAML(rate=0.1), ANIL(head=["head"], steps=3), Reptile(), MetaSGD(), MetaCurvature(),
+            Selective(steps=3),
             IMAML(steps=10, rate=0.05)]  # fmt: skip
 
 
@@ -156,6 +164,18 @@ def test_a_run_is_the_same_in_chunks_and_in_parts():
     assert np.array_equal(flat(chunks.variables), flat(resumed.variables))
     assert np.array_equal(chunks.losses, resumed.losses)
     assert np.allclose(flat(whole.variables), flat(chunks.variables), atol=1e-6)
+
+
+def test_curvature_mixes_each_axis_of_the_gradient():
+    recipe = MetaCurvature(rate=0.05, limit=5)
+    params, (support, _) = init(jax.random.key(0)), task(jax.random.key(1))
+    variables = recipe.variables(params)
+    assert {name: leaf.shape for name, leaf in variables["mixing"]["body"]["w"].items()} == {"0": (2, 2)}
+    assert variables["mixing"]["body"]["b"] == variables["mixing"]["head"]["w"] == {}
+    turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+    variables["mixing"]["body"]["w"]["0"] = turn
+    moved = params["body"]["w"] - recipe.adapted(MODEL, variables, support, 1)["body"]["w"]
+    assert np.allclose(moved, 0.05 * turn.T @ jax.grad(loss)(params, support)["body"]["w"], rtol=1e-4, atol=1e-6)
 
 
 def test_tasks_that_are_all_there_are():
@@ -227,6 +247,7 @@ def test_bad_input_is_refused_in_one_line():
         (lambda: fit(MAML(), MODEL, sampler, meta_steps=1).adapt(empty[0]), "support"),
         (lambda: MAML(rate=0.0), "rate"),
         (lambda: MetaSGD(most=0.001), "most"),
+        (lambda: MetaCurvature(limit=-1), "limit"),
         (lambda: ANIL(head="head"), "head"),
         (lambda: Selective(pull=-1.0), "pull"),
         (lambda: Model(1, loss), "init"),

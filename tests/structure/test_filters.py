@@ -18,9 +18,12 @@ RNG = np.random.default_rng(3)
 SHAPE, BOX = (9, 6), (5, 4, 6)
 MASK = RNG.random(SHAPE) < 0.1
 MAPS = [
-    (Cone(SHAPE, 2.4), SHAPE), (Cone(BOX, 1.8), BOX), (Cone((40, 30), 14.0), (40, 30)), (Helmholtz(SHAPE, 3.0), SHAPE),
-    (Helmholtz(BOX, 2.0), BOX), (Projection(4.0, 0.4), SHAPE), (Projection(6.0), SHAPE), (Projection(6.0, None, 0.2), SHAPE), (Mirror((0,)), SHAPE), (Mirror((0, 2)), BOX),
-    (Passive(MASK, ~MASK & (RNG.random(SHAPE) < 0.1)), SHAPE), (Overhang(1), SHAPE), (Overhang(0, upwards=False), SHAPE),
+    (Cone(SHAPE, 2.4), SHAPE), (Cone(BOX, 1.8), BOX), (Cone((40, 30), 14.0), (40, 30)),
+    (Helmholtz(SHAPE, 3.0), SHAPE),
+    (Helmholtz(BOX, 2.0), BOX), (Projection(4.0, 0.4), SHAPE), (Projection(6.0), SHAPE),
+    (Projection(6.0, None, 0.2), SHAPE), (Mirror((0,)), SHAPE), (Mirror((0, 2)), BOX),
+    (Passive(MASK, ~MASK & (RNG.random(SHAPE) < 0.1)), SHAPE), (Overhang(1), SHAPE),
+    (Overhang(0, upwards=False), SHAPE),
     (Overhang(2), BOX), (Chain([Mirror((0,)), Cone(SHAPE, 2.4), Projection(3.0), Overhang(1)]), SHAPE),
 ]  # fmt: skip
 

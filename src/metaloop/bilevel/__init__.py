@@ -11,7 +11,7 @@ from metaloop.bilevel.diagnosis import Finding
 from metaloop.bilevel.fit import Fitted, fit
 from metaloop.bilevel.hypergradient import Hypergradient, HypergradientWarning, hypergradient
 from metaloop.bilevel.learned_optimizer import PES, Inner, LearnedOptimizer, Trained, Unroll, course, meta_train
-from metaloop.bilevel.learners import ANIL, FOMAML, IMAML, MAML, MetaSGD, Model, Reptile, Selective
+from metaloop.bilevel.learners import ANIL, FOMAML, IMAML, MAML, MetaCurvature, MetaSGD, Model, Reptile, Selective
 from metaloop.bilevel.linear import CG, Neumann
 from metaloop.bilevel.methods import FiniteDifference, Implicit, Truncated, Unrolled
 from metaloop.bilevel.outer import Learned, OuterDescent, learn
@@ -36,6 +36,7 @@ __all__ = [
     "Inner",
     "Learned",
     "LearnedOptimizer",
+    "MetaCurvature",
     "MetaSGD",
     "Model",
     "Neumann",

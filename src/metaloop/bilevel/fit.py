@@ -83,8 +83,12 @@ def _chunk(recipe: Any, model: Model, optimizer: Any, sampler: Any, batch: int, 
             tasks = jax.tree.map(lambda a: a[chosen], data)
         else:
             tasks = sampler(key)
-        losses, slopes = jax.vmap(lambda task: learner.slope(model, variables, task))(tasks)
-        slope = jax.tree.map(lambda s: s.mean(0), slopes)
+
+        def mean(variables: Tree) -> tuple[Any, Any]:
+            losses = jax.vmap(lambda task: learner.judged(model, variables, task))(tasks)
+            return losses.mean(), losses
+
+        (loss, losses), slope = jax.value_and_grad(mean, has_aux=True)(variables)
         good = finite(slope)
 
         def moved() -> tuple[Tree, Any]:
@@ -92,7 +96,7 @@ def _chunk(recipe: Any, model: Model, optimizer: Any, sampler: Any, batch: int, 
             return jax.tree.map(lambda v, c: (v + c).astype(v.dtype), variables, change), after
 
         kept = jax.lax.cond(good, moved, lambda: (variables, state))
-        return kept, (losses.mean(), good, jnp.argmin(jnp.isfinite(losses)))
+        return kept, (loss, good, jnp.argmin(jnp.isfinite(losses)))
 
     def run(values: dict[str, Any], variables: Tree, state: Any, key: Any, begin: Any, data: Any) -> Any:
         keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(begin + jnp.arange(length))
@@ -124,7 +128,8 @@ def fit(
     ```
 
     Args:
-        recipe: `MAML`, `FOMAML`, `ANIL`, `Reptile`, `IMAML`, `MetaSGD`, `Selective`, or your own `MetaLearner`.
+        recipe: `MAML`, `FOMAML`, `ANIL`, `Reptile`, `IMAML`, `MetaSGD`, `MetaCurvature`, `Selective`, or your own
+            `MetaLearner`.
         model: what is adapted.
         tasks: a function of a random key that jax can trace and that returns a batch of tasks, (support, query), every
             array with a leading axis of tasks; or all tasks there are, in the same form, of which each meta-step draws

@@ -1,10 +1,10 @@
 """Meta-learners: learn, from many tasks, where the adaptation to a new one should start, and how far it should go.
 
 Sources: Finn, Abbeel & Levine 2017 (MAML and its first-order form); Raghu et al. 2020 (ANIL); Nichol, Achiam & Schulman
-2018 (Reptile); Rajeswaran et al. 2019 (iMAML); Li et al. 2017 (Meta-SGD).
+2018 (Reptile); Rajeswaran et al. 2019 (iMAML); Li et al. 2017 (Meta-SGD); Park & Oliva 2019 (Meta-Curvature).
 
-All share one shape: *outer variables* that are learned, an *adaptation* from them to one task's parameters, and a
-gradient for the outer variables from one task. `metaloop.bilevel.fit` averages that over batches of tasks.
+All share one shape: *outer variables* that are learned, an *adaptation* from them to one task's parameters, and a loss
+that judges them by one task. `metaloop.bilevel.fit` descends its mean over batches of tasks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Model:
 
 
 class MetaLearner(Protocol):
-    """A recipe that `fit` takes: `variables`, `adapted` and `slope` are pure functions of arrays."""
+    """A recipe that `fit` takes: `variables`, `adapted` and `judged` are pure functions of arrays."""
 
     @property
     def steps(self) -> int: ...  # noqa: D102 - of the adaptation
@@ -63,9 +63,21 @@ class MetaLearner(Protocol):
         """The parameters for one task."""
         ...
 
-    def slope(self, model: Model, variables: Tree, task: Task) -> tuple[Any, Tree]:
-        """The loss on one task's query after adaptation, and the gradient for the outer variables."""
+    def judged(self, model: Model, variables: Tree, task: Task) -> Any:
+        """The loss on one task's query after adaptation; its gradient is what the outer variables descend."""
         ...
+
+
+def _query_loss(recipe: MetaLearner, model: Model, variables: Tree, task: Task) -> Any:
+    support, query = task
+    return model.loss(recipe.adapted(model, variables, support, recipe.steps), query)
+
+
+def _with_gradient(value: Any, variables: Tree, gradient: Tree) -> Any:
+    """The value, as a function of the variables whose gradient is the one given."""
+    value, gradient = jax.lax.stop_gradient((value, gradient))
+    terms = jax.tree.map(lambda v, g: ((v - jax.lax.stop_gradient(v)) * g).sum(), variables, gradient)
+    return value + sum(jax.tree.leaves(terms))
 
 
 def _check(steps: int, rate: float) -> None:
@@ -73,13 +85,18 @@ def _check(steps: int, rate: float) -> None:
     require("rate", rate, lambda v: 0 < v < math.inf, "a number greater than 0")
 
 
-def _walk(model: Model, start: Tree, rates: Any, support: Batch, steps: int, first_order: bool = False) -> Tree:
-    """Gradient descent on the support. `rates`: a number, or a tree like the parameters."""
+def _walk(
+    model: Model,
+    start: Tree,
+    rates: Any,
+    support: Batch,
+    steps: int,
+    change: Callable[[Tree], Tree] = lambda gradient: gradient,
+) -> Tree:
+    """Gradient descent on the support. `rates`: a number, or a tree like the parameters; `change`: of the gradient."""
 
     def step(params: Tree, _: Any) -> tuple[Tree, None]:
-        g = jax.grad(model.loss)(params, support)
-        if first_order:
-            g = jax.lax.stop_gradient(g)
+        g = change(jax.grad(model.loss)(params, support))
         if jax.tree_util.all_leaves([rates]):
             return jax.tree.map(lambda p, s: p - rates * s, params, g), None
         return jax.tree.map(lambda p, r, s: p - r * s, params, rates, g), None
@@ -123,22 +140,19 @@ class MAML:
 
     def adapted(self, model: Model, variables: Tree, support: Batch, steps: int) -> Tree:
         """See `MetaLearner`."""
-        return _walk(model, variables["start"], self.rate, support, steps, self.first_order)
+        change = jax.lax.stop_gradient if self.first_order else lambda gradient: gradient
+        return _walk(model, variables["start"], self.rate, support, steps, change)
 
-    def slope(self, model: Model, variables: Tree, task: Task) -> tuple[Any, Tree]:
+    def judged(self, model: Model, variables: Tree, task: Task) -> Any:
         """See `MetaLearner`."""
+        if not self.every_step:
+            return _query_loss(self, model, variables, task)
         support, query = task
-
-        def judged(v: Tree) -> Any:
-            if not self.every_step:
-                return model.loss(self.adapted(model, v, support, self.steps), query)
-            losses = []
-            for _ in range(self.steps):
-                v = {"start": self.adapted(model, v, support, 1)}
-                losses.append(model.loss(v["start"], query))
-            return sum(losses) / self.steps
-
-        return jax.value_and_grad(judged)(variables)
+        losses = []
+        for _ in range(self.steps):
+            variables = {"start": self.adapted(model, variables, support, 1)}
+            losses.append(model.loss(variables["start"], query))
+        return sum(losses) / self.steps
 
 
 def FOMAML(steps: int = 1, rate: float = 0.01) -> MAML:
@@ -188,13 +202,9 @@ class ANIL:
         alone = Model(model.init, lambda parts, batch: model.loss(whole(parts), batch))
         return whole(_walk(alone, head, self.rate, support, steps))
 
-    def slope(self, model: Model, variables: Tree, task: Task) -> tuple[Any, Tree]:
+    def judged(self, model: Model, variables: Tree, task: Task) -> Any:
         """See `MetaLearner`."""
-
-        def judged(v: Tree) -> Any:
-            return model.loss(self.adapted(model, v, task[0], self.steps), task[1])
-
-        return jax.value_and_grad(judged)(variables)
+        return _query_loss(self, model, variables, task)
 
 
 def _chosen(params: Tree, wanted: Sequence[str]) -> list[bool]:
@@ -235,13 +245,13 @@ class Reptile:
         """See `MetaLearner`."""
         return _walk(model, variables["start"], self.rate, support, steps)
 
-    def slope(self, model: Model, variables: Tree, task: Task) -> tuple[Any, Tree]:
+    def judged(self, model: Model, variables: Tree, task: Task) -> Any:
         """See `MetaLearner`; the "gradient" is the way back from where training ended, over the steps' length."""
         both = Model(model.init, lambda p, batches: 0.5 * (model.loss(p, batches[0]) + model.loss(p, batches[1])))
-        end = _walk(both, variables["start"], self.rate, task, self.steps)
-        scale = self.rate * self.steps
-        back = jax.tree.map(lambda a, b: (a - b) / scale, variables["start"], end)
-        return model.loss(end, task[1]), {"start": back}
+        start = jax.lax.stop_gradient(variables["start"])
+        end = _walk(both, start, self.rate, task, self.steps)
+        back = jax.tree.map(lambda a, b: (a - b) / (self.rate * self.steps), start, end)
+        return _with_gradient(model.loss(end, task[1]), variables, {"start": back})
 
 
 @dataclass(frozen=True)
@@ -284,16 +294,16 @@ class IMAML:
         start = variables["start"]
         return _walk(self._pulled(model, start), start, self.rate, support, steps)
 
-    def slope(self, model: Model, variables: Tree, task: Task) -> tuple[Any, Tree]:
+    def judged(self, model: Model, variables: Tree, task: Task) -> Any:
         """See `MetaLearner`."""
-        start = variables["start"]
-        end = jax.lax.stop_gradient(self.adapted(model, variables, task[0], self.steps))
+        start = jax.lax.stop_gradient(variables["start"])
+        end = self.adapted(model, {"start": start}, task[0], self.steps)
         value, g = jax.value_and_grad(model.loss)(end, task[1])
         flat, shape = ravel_pytree(end)
         pulled = self._pulled(model, start)
         product = jax.linearize(lambda x: ravel_pytree(jax.grad(pulled.loss)(shape(x), task[0]))[0], flat)[1]
         solved = self.linear.solve(product, ravel_pytree(g)[0]).solution
-        return value, {"start": jax.tree.map(lambda s: self.pull * s, shape(solved))}
+        return _with_gradient(value, variables, {"start": jax.tree.map(lambda s: self.pull * s, shape(solved))})
 
 
 def norm_squared(tree: Tree) -> Any:
@@ -337,13 +347,51 @@ class MetaSGD:
         """See `MetaLearner`."""
         return _walk(model, variables["start"], self.rates(variables), support, steps)
 
-    def slope(self, model: Model, variables: Tree, task: Task) -> tuple[Any, Tree]:
+    def judged(self, model: Model, variables: Tree, task: Task) -> Any:
+        """See `MetaLearner`."""
+        return _query_loss(self, model, variables, task)
+
+
+@dataclass(frozen=True)
+class MetaCurvature(MetaSGD):
+    """Meta-SGD whose gradient is first mixed along each axis by a learned matrix (Park & Oliva 2019).
+
+    The gradient of a weight matrix becomes A·G·B, times the learned rates; both matrices begin as the identity.
+
+    Args:
+        steps, rate, most: as in `MetaSGD`.
+        limit: longest axis that gets a matrix.
+
+    Raises:
+        InputError: fewer than 1 step, no 0 < rate < most, or a negative limit.
+    """
+
+    limit: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("limit", self.limit, lambda v: v >= 0 and v == int(v), "a whole number of at least 0")
+
+    def variables(self, params: Tree) -> Tree:
         """See `MetaLearner`."""
 
-        def judged(v: Tree) -> Any:
-            return model.loss(self.adapted(model, v, task[0], self.steps), task[1])
+        def identities(p: Any) -> dict[str, Any]:
+            return {str(axis): jnp.eye(n, dtype=p.dtype) for axis, n in enumerate(p.shape) if n <= self.limit}
 
-        return jax.value_and_grad(judged)(variables)
+        return super().variables(params) | {"mixing": jax.tree.map(identities, params)}
+
+    def adapted(self, model: Model, variables: Tree, support: Batch, steps: int) -> Tree:
+        """See `MetaLearner`."""
+
+        def mixed(g: Any, matrices: dict[str, Any]) -> Any:
+            for axis, matrix in matrices.items():
+                g = jnp.moveaxis(jnp.tensordot(g, matrix, (int(axis), 0)), -1, int(axis))
+            return g
+
+        def mix(gradient: Tree) -> Tree:
+            return jax.tree.map(mixed, gradient, variables["mixing"])
+
+        return _walk(model, variables["start"], self.rates(variables), support, steps, mix)
 
 
 @dataclass(frozen=True)
@@ -409,12 +457,7 @@ class Selective:
 
         return _walk(Model(model.init, loss), start, self.rates(variables), support, steps)
 
-    def slope(self, model: Model, variables: Tree, task: Task) -> tuple[Any, Tree]:
-        """See `MetaLearner`."""
-
-        def judged(v: Tree) -> tuple[Any, Any]:
-            value = model.loss(self.adapted(model, v, task[0], self.steps), task[1])
-            return value + self.price * sum(jax.nn.sigmoid(r) for r in jax.tree.leaves(v["level"])), value
-
-        (_, value), slope = jax.value_and_grad(judged, has_aux=True)(variables)
-        return value, slope
+    def judged(self, model: Model, variables: Tree, task: Task) -> Any:
+        """See `MetaLearner`; the price counts in the gradient and not in the value."""
+        price = self.price * sum(jax.nn.sigmoid(r) for r in jax.tree.leaves(variables["level"]))
+        return _query_loss(self, model, variables, task) + price - jax.lax.stop_gradient(price)

@@ -16,7 +16,14 @@ from typing import Any
 from metaloop.errors import InputError, RunError, StoreError
 
 BAD_INPUT = 2
-_COMMANDS = ("tune", "show", "why", "export", "systems")  # modules, each with an `add(app)`, in the order of the help
+_COMMANDS = (
+    "tune",
+    "show",
+    "why",
+    "export",
+    "systems",
+    "design",
+)  # modules, each with an `add(app)`, in the order of the help
 
 
 class Ended(BaseException):

@@ -54,7 +54,7 @@ def system(
     with stdout_kept_for(json), _progress() as progress:
         report, files = house.run(name, size="full" if full else "quick", out=out, seed=seed, progress=progress)
     if json:
-        print_json(report.as_dict([str(f) for f in files[1:]]))
+        print_json(report.as_dict([str(f) for f in files[1:] if f.suffix == ".svg"]))
     else:
         _print(report)
         print(clean(f"{report.system}: {report.seconds:.1f} s; the page is {files[0]}"))

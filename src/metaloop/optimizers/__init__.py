@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from metaloop import registry
 
 if TYPE_CHECKING:
+    from metaloop.optimizers.categorical_process import CategoricalProcess
     from metaloop.optimizers.cmaes import CMAES
     from metaloop.optimizers.differential_evolution import DifferentialEvolution
     from metaloop.optimizers.gaussian_process import GaussianProcess
     from metaloop.optimizers.grid import GridSearch
     from metaloop.optimizers.lbfgs import LBFGS
+    from metaloop.optimizers.local_search import LocalSearch
     from metaloop.optimizers.random import RandomSearch
+    from metaloop.optimizers.regularized_evolution import RegularizedEvolution
     from metaloop.optimizers.sobol import Sobol
     from metaloop.optimizers.successive_halving import Hyperband, SuccessiveHalving
     from metaloop.optimizers.surrogate_cmaes import SurrogateCMAES
@@ -23,11 +26,14 @@ __all__ = [
     "CMAES",
     "LBFGS",
     "TPE",
+    "CategoricalProcess",
     "DifferentialEvolution",
     "GaussianProcess",
     "GridSearch",
     "Hyperband",
+    "LocalSearch",
     "RandomSearch",
+    "RegularizedEvolution",
     "Sobol",
     "SuccessiveHalving",
     "SurrogateCMAES",

@@ -109,6 +109,7 @@ class SystemReport:
         seconds: wall-clock time of the run.
         figures: with captions, for the page.
         text: paragraphs for the page, before the claims: what was done, on which input.
+        files: what else the run made, as (name, content), to be written beside the page.
     """
 
     system: str
@@ -117,11 +118,12 @@ class SystemReport:
     seconds: float
     figures: Sequence[Figure] = ()
     text: Sequence[str] = ()
+    files: Sequence[tuple[str, bytes]] = ()
 
     def __post_init__(self) -> None:
         if self.size not in ("quick", "full"):
             raise refuse("size", self.size, "'quick' or 'full'")
-        for name in ("claims", "figures", "text"):
+        for name in ("claims", "figures", "text", "files"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         ids = [c.id for c in self.claims]
         if len(set(ids)) < len(ids):

@@ -82,10 +82,11 @@ class Cone:
         """Weighted sums, not divided: a symmetric operator."""
         places, weights = self.taps
         if len(weights) == 1:
-            return x * weights[0]
+            return np.asarray(x * weights[0])
         if len(weights) > _DIRECT:
             size, spectrum = self._spectrum
-            return scipy.fft.irfftn(scipy.fft.rfftn(x, size) * spectrum, size)[tuple(map(slice, self.shape))]
+            whole = scipy.fft.irfftn(scipy.fft.rfftn(x, size) * spectrum, size)
+            return np.asarray(whole[tuple(map(slice, self.shape))])
         reach = places.max(0)
         padded = np.zeros([n + 2 * r for n, r in zip(self.shape, reach, strict=True)])
         inner = tuple(slice(r, r + n) for n, r in zip(self.shape, reach, strict=True))

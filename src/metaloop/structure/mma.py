@@ -6,6 +6,7 @@ subproblem is solved in its dual, by an interior-point method in as many variabl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,7 @@ def criteria(
         factor = np.where(volume > 0, np.sqrt(np.maximum(0, -gradient) / volume), 0)
     flat = [np.ascontiguousarray(a).ravel() for a in (x * factor, volume, low, high)]
     out = np.empty(x.size)
-    (_bisect if accuracy > 1e-6 else _newton)(*flat, float((volume * x).sum() - excess), accuracy, out)
+    _bisect(*flat, float((volume * x).sum() - excess), accuracy, out)  # type: ignore[call-arg]
     return out.reshape(x.shape)
 
 
@@ -61,36 +62,6 @@ def _bisect(scaled, volume, low, high, allowed, accuracy, out):  # type: ignore[
         out[k] = min(high[k], max(low[k], size * scaled[k]))
 
 
-@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
-def _newton(scaled, volume, low, high, allowed, accuracy, out):  # type: ignore[no-untyped-def]
-    """The same by Newton's method in s = 1 / √λ: the volume rises in s, piecewise linearly."""
-    least, most = 0.0, np.inf
-    slope = 0.0
-    for k in range(scaled.size):
-        slope += volume[k] * scaled[k]
-    size = allowed / slope if slope > 0 else 1.0
-    for _ in range(200):
-        total, slope = 0.0, 0.0
-        for k in range(scaled.size):
-            value = size * scaled[k]
-            kept = min(high[k], max(low[k], value))
-            total += volume[k] * kept
-            slope += volume[k] * scaled[k] if kept == value else 0.0
-        if total <= allowed:
-            least = size
-        else:
-            most = size
-        new = size + (allowed - total) / slope if slope > 0 else -1.0
-        if not least <= new <= most:
-            new = 0.5 * (least + most) if most < np.inf else 4 * size
-        done = abs(new - size) <= 0.5 * accuracy * size
-        size = new
-        if done or size > 1e30 or size < 1e-30:
-            break
-    for k in range(scaled.size):
-        out[k] = min(high[k], max(low[k], size * scaled[k]))
-
-
 @dataclass(frozen=True)
 class State:
     """Of the moving asymptotes: the last two designs, and the asymptotes. Arrays of shape (n,)."""
@@ -108,6 +79,43 @@ def start(x: Array) -> State:
     return State(flat, flat, flat, flat, 0)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """Convex separable approximations of f and g at x: constants plus sums of p / (U - x) + q / (x - L)."""
+
+    p: Array  # (1 + m, n)
+    q: Array
+    constants: Array  # (1 + m,)
+    lower: Array
+    upper: Array
+    alpha: Array
+    beta: Array
+
+    def values(self, x: Array) -> Array:
+        """Of f and g, shape (1 + m,)."""
+        return np.asarray(self.constants + (self.p / (self.upper - x) + self.q / (x - self.lower)).sum(1))
+
+    def minimizer(self) -> Array:
+        """Of f, where g <= 0."""
+        return _dual(self.p, self.q, -self.constants[1:], self.lower, self.upper, self.alpha, self.beta)
+
+
+def _model(
+    state: State, x: Array, values: Array, slopes: Array, low: Array, high: Array, move: float, curvature: Array
+) -> _Model:
+    """Svanberg 2002, equations 3.1 to 3.6; values and slopes: of f and g; curvature: ρ, shape (1 + m,)."""
+    span = np.maximum(high - low, 1e-12)
+    lower, upper = _asymptotes(state, x, span)
+    alpha = np.maximum.reduce([low, lower + 0.1 * (x - lower), x - move * span])
+    beta = np.minimum.reduce([high, upper - 0.1 * (upper - x), x + move * span])
+    up, down = np.maximum(slopes, 0), np.maximum(-slopes, 0)
+    extra = (1e-5 + curvature[:, None]) / span
+    p = (upper - x) ** 2 * (1.001 * up + 0.001 * down + extra)
+    q = (x - lower) ** 2 * (0.001 * up + 1.001 * down + extra)
+    constants = values - (p / (upper - x) + q / (x - lower)).sum(1)
+    return _Model(p, q, constants, lower, upper, alpha, beta)
+
+
 def step(
     state: State,
     x: Array,
@@ -118,7 +126,6 @@ def step(
     high: Array,
     *,
     move: float = 0.5,
-    conservative: Array | None = None,
 ) -> tuple[Array, State]:
     """The next design of the method of moving asymptotes: minimize f(x) subject to g(x) <= 0 and low <= x <= high.
 
@@ -129,22 +136,53 @@ def step(
         values, slopes: of the constraints g and their gradients, shapes (m,) and (m, n).
         low, high: bounds, shape (n,).
         move: at most this share of the range in one step.
-        conservative: curvature added to f and each g (GCMMA's ρ), shape (1 + m,); none if None.
 
     Returns:
         (the next design, the state for the next step). A constraint that cannot be met is violated at a cost of 1000.
     """
+    both = np.vstack([gradient, slopes])
+    model = _model(state, x, np.append(0.0, values), both, low, high, move, np.zeros(len(both)))
+    return model.minimizer(), State(x, state.before, model.lower, model.upper, state.count + 1)
+
+
+def conservative_step(
+    state: State,
+    x: Array,
+    values: Array,
+    slopes: Array,
+    low: Array,
+    high: Array,
+    evaluate: Callable[[Array], Array],
+    *,
+    move: float = 0.5,
+    tries: int = 8,
+) -> tuple[Array, State]:
+    """The same, globally convergent (GCMMA): approximations get more curved until they are not below the truth.
+
+    Args:
+        values, slopes: of f, first, and the constraints, shapes (1 + m,) and (1 + m, n).
+        evaluate: a design -> the values of f and the constraints there, shape (1 + m,).
+        tries: at most.
+        state, x, low, high, move: as in `step`.
+    """
     span = np.maximum(high - low, 1e-12)
-    lower, upper = _asymptotes(state, x, low, high, span)
-    alpha = np.maximum.reduce([low, lower + 0.1 * (x - lower), x - move * span])
-    beta = np.minimum.reduce([high, upper - 0.1 * (upper - x), x + move * span])
-    p, q = _fractions(x, np.vstack([gradient, slopes]), lower, upper, span, conservative)
-    right = (p[1:] / (upper - x) + q[1:] / (x - lower)).sum(1) - values
-    new = _dual(p, q, right, lower, upper, alpha, beta)
-    return new, State(x, state.before, lower, upper, state.count + 1)
+    curvature = np.maximum(1e-6, 0.1 * np.abs(slopes * span).mean(1))
+    new, model = x, None
+    for _ in range(tries):
+        model = _model(state, x, values, slopes, low, high, move, curvature)
+        new = model.minimizer()
+        short = evaluate(new) - model.values(new)
+        if (short <= 1e-7 * np.maximum(1, np.abs(values))).all():
+            break
+        near = (model.upper - new) * (new - model.lower) * span
+        distance = float(((model.upper - model.lower) * (new - x) ** 2 / near).sum())
+        wanted = 1.1 * (curvature + short / max(distance, 1e-30))
+        curvature = np.where(short > 0, np.minimum(wanted, 10 * curvature), curvature)
+    assert model is not None
+    return new, State(x, state.before, model.lower, model.upper, state.count + 1)
 
 
-def _asymptotes(state: State, x: Array, low: Array, high: Array, span: Array) -> tuple[Array, Array]:
+def _asymptotes(state: State, x: Array, span: Array) -> tuple[Array, Array]:
     if state.count < 2:
         return x - 0.5 * span, x + 0.5 * span
     turned = (x - state.before) * (state.before - state.earlier)
@@ -152,17 +190,6 @@ def _asymptotes(state: State, x: Array, low: Array, high: Array, span: Array) ->
     lower = x - factor * (state.before - state.lower)
     upper = x + factor * (state.upper - state.before)
     return np.clip(lower, x - 10 * span, x - 0.01 * span), np.clip(upper, x + 0.01 * span, x + 10 * span)
-
-
-def _fractions(
-    x: Array, slopes: Array, lower: Array, upper: Array, span: Array, conservative: Array | None
-) -> tuple[Array, Array]:
-    """Coefficients of p / (U - x) + q / (x - L), Svanberg 2002, equations 3.3 to 3.4; shape (1 + m, n)."""
-    up, down = np.maximum(slopes, 0), np.maximum(-slopes, 0)
-    extra = 1e-5 / span if conservative is None else 1e-5 / span + conservative[:, None] / span
-    p = (upper - x) ** 2 * (1.001 * up + 0.001 * down + extra)
-    q = (x - lower) ** 2 * (0.001 * up + 1.001 * down + extra)
-    return p, q
 
 
 _PRICE = 1000.0  # of violating a constraint
@@ -209,7 +236,7 @@ def _dual(p: Array, q: Array, right: Array, lower: Array, upper: Array, alpha: A
 def _best(p: Array, q: Array, lower: Array, upper: Array, alpha: Array, beta: Array) -> Array:
     """Minimizer of p / (U - x) + q / (x - L) between alpha and beta."""
     a, b = np.sqrt(p), np.sqrt(q)
-    return np.clip((a * lower + b * upper) / np.maximum(a + b, 1e-300), alpha, beta)
+    return np.asarray(np.clip((a * lower + b * upper) / np.maximum(a + b, 1e-300), alpha, beta))
 
 
 def limits(x: Array, low: float | Array, high: float | Array, move: float) -> tuple[Array, Array]:

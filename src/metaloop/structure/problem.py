@@ -48,8 +48,8 @@ class Problem:
     supports: Mask
     loads: Array
     fraction: float = 0.5
-    solid: Mask | None = None
-    void: Mask | None = None
+    solid: Mask = None  # type: ignore[assignment]  # an array after __post_init__
+    void: Mask = None  # type: ignore[assignment]
     weights: Array | str | None = None
     springs: Array | None = None
     output: Array | None = None
@@ -61,7 +61,10 @@ class Problem:
 
     def __post_init__(self) -> None:
         require("shape", self.shape, lambda v: len(v) in (2, 3) and min(v) >= 1, "2 or 3 numbers of at least 1")
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
         put("shape", tuple(int(n) for n in self.shape))
         nodes = tuple(n + 1 for n in self.shape)
         unknowns = (self.components, *nodes)

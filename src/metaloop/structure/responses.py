@@ -114,8 +114,8 @@ def _at(side: npt.NDArray[np.int64], shape: tuple[int, ...]) -> tuple[slice, ...
 class Stress:
     """Von Mises stress at the elements' centers, relaxed where there is little material.
 
-    Relaxation σ ρ^(1/2) (qp-approach: Bruggi 2008) and aggregation by a p-norm (Duysinx & Sigmund 1998), rescaled to the
-    largest value as the design changes (Le et al. 2010).
+    Relaxation σ ρ^(1/2) (qp-approach: Bruggi 2008) and aggregation by a p-norm (Duysinx & Sigmund 1998), rescaled to
+    the largest value as the design changes (Le et al. 2010).
     """
 
     def __init__(self, problem: Problem, power: float = 10.0) -> None:
@@ -146,6 +146,17 @@ class Stress:
             s += np.tensordot(self.stress[:, corner], u[(slice(None), *_at(side, p.shape))], 1)
         square = (s * np.tensordot(self.mises, s, 1)).sum(0)
         return s, np.sqrt(np.maximum(square, 1e-300))
+
+    def norms(self, density: Array, response: Response) -> tuple[Array, Array]:
+        """p-norms and largest values of the relaxed stress, one a load case."""
+        relaxed = np.sqrt(np.maximum(density, 1e-9))
+        norms, most = [], []
+        for solution in response.solutions:
+            value = relaxed * self.of(solution.values)[1]
+            top = value.max()
+            norms.append(top * ((value / top) ** self.power).sum() ** (1 / self.power))
+            most.append(top)
+        return np.array(norms), np.array(most)
 
     def __call__(
         self, analysis: Analysis, density: Array, material: Power | Rational, response: Response, tolerance: float

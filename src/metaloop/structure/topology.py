@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from metaloop.errors import InputError, refuse, require
 from metaloop.recipe import tunable
-from metaloop.space import Float, Int
+from metaloop.space import Float
 from metaloop.structure import mma
 from metaloop.structure.filters import Chain, Map, Mirror, Overhang, Passive, Projection, check_filter
 from metaloop.structure.interpolation import Power, Rational
@@ -34,13 +34,13 @@ class SIMP:
         penalty_start: at the beginning; it rises over the first `ramp` of the iterations.
         radius: of the filter, in elements: about the smallest length in the design.
         filter: "sensitivity", "density" or "helmholtz".
-        sharpness: β of the projection at the end, 0 for none. It grows from 1, by a constant factor each iteration, over
-            the iterations from `ramp` to 1 - `hold`.
+        sharpness: β of the projection at the end, 0 for none. It grows from 1, by a constant factor each iteration,
+            over the iterations from `ramp` to 1 - `hold`.
         ramp, hold: shares of the iterations.
         iterations: at most.
         tolerance: stop when no density changes by more in one iteration, once penalty and sharpness are final.
         move: the largest change of a density in one iteration.
-        update: "criteria", or "mma" where volume is not the only constraint; "auto" decides.
+        update: "criteria", or "mma" where volume is not the only constraint or there is a projection; "auto" decides.
         material: "power" (SIMP) or "rational" (RAMP, to be taken with gravity); "auto" decides.
         robust: distance of the eroded and dilated designs' thresholds from 1/2 (0 for none): the eroded design is made
             stiff, which keeps both members and holes from being thinner than about `radius` (needs `sharpness`).
@@ -69,7 +69,7 @@ class SIMP:
     robust: float = 0.0
     overhang: str | None = None
     bisection: float = 1e-9
-    precision: float = 1e-3
+    precision: float = 3e-4
 
     def __post_init__(self) -> None:
         require("penalty", self.penalty, lambda v: 1 <= v < 20, "a number from 1 to 20")
@@ -204,7 +204,8 @@ class _Run:
         rational = recipe.material == "rational" or (recipe.material == "auto" and problem.gravity is not None)
         self.make = Rational if rational else Power
         plain = problem.output is None and problem.gravity is None and not isinstance(problem.weights, str)
-        self.criteria = recipe.update == "criteria" or (recipe.update == "auto" and plain and limit is None)
+        simple = plain and limit is None and not recipe.sharpness  # sharp projections throw optimality criteria off
+        self.criteria = recipe.update == "criteria" or (recipe.update == "auto" and simple)
         if self.criteria and not (plain and limit is None):
             raise refuse("update", "criteria", "'mma' for this problem: volume is not all that decides")
         self.stress = None if problem.heat else Stress(problem)
@@ -241,75 +242,92 @@ class _Run:
         return x
 
     def go(self, start: Array | None, progress: Progress | None) -> Topology:
-        p, recipe = self.problem, self.recipe
+        """The loop; Ctrl-C ends it with the design so far."""
+        recipe = self.recipe
         x = self.begin(start)
-        state = mma.start(self.packed(x))
+        self.state = mma.start(self.packed(x))
+        self.scale, self.ratio = 0.0, np.ones(len(self.problem.loads))
         history: list[tuple[float, float, float, int]] = []
-        density, response = x, None
-        scale, ratio = None, np.ones(len(p.loads))
-        change, status = math.inf, ""
-        dilated_fraction = p.fraction
-        for iteration in range(recipe.iterations):
-            penalty, sharpness = recipe.schedule(iteration)
-            material = self.make(penalty)
-            chain = self.chain(sharpness)
-            density = chain.values(x)
-            if recipe.robust:
-                eroded = self.chain(sharpness, recipe.robust)
-                dilated = self.chain(sharpness, -recipe.robust)
-                response = self.analysis(eroded.values(x), material, recipe.precision)
-                judged = eroded
-                wide = dilated.values(x)
-                dilated_fraction = p.fraction * wide.mean() / max(float(density.mean()), 1e-9)
-                volume_chain, volume, allowed = dilated, float(wide.mean()), dilated_fraction
-            else:
-                response = self.analysis(density, material, recipe.precision)
-                judged, volume_chain, volume, allowed = chain, chain, float(density.mean()), p.fraction
-            objective = combined(p, response.values)
-            scale = scale or max(abs(objective), 1e-300)
-            per_element = np.ones(p.shape)
-            volume_slope = volume_chain.pull(x, per_element)
-            if self.recipe.filter == "sensitivity":
-                volume_slope = Passive(p.solid, p.void).pull(x, per_element)
-            slopes = np.stack([judged.pull(x, g) for g in response.gradients])
-            if self.criteria:
-                low, high = mma.limits(x, 0.0, 1.0, recipe.move)
-                low, high = np.where(self.free, low, x), np.where(self.free, high, x)
-                gradient = np.tensordot(p.weights, slopes, 1)  # type: ignore[arg-type]
-                excess = (volume - allowed) * x.size
-                new = mma.criteria(x, gradient, volume_slope, excess, low, high, recipe.bisection)
-            else:
-                constraints = [volume / allowed - 1]
-                rows = [volume_slope / (allowed * x.size)]
-                worst: float | None = None
-                if self.limit is not None:
-                    norms, most, steep = self.stress(self.analysis, density, material, response, recipe.precision)  # type: ignore[misc]
-                    ratio = 0.5 * ratio + 0.5 * most / norms if iteration else most / norms
-                    constraints += list(ratio * norms / self.limit - 1)
-                    rows += [r * chain.pull(x, g) / self.limit for r, g in zip(ratio, steep, strict=True)]
-                    goal = volume_slope
-                elif isinstance(p.weights, str):
-                    worst = objective / scale
-                    constraints += list(response.values / scale - worst)
-                    rows += list(slopes / scale)
-                    goal = np.zeros(p.shape)
-                else:
-                    goal = np.tensordot(p.weights, slopes, 1) / scale  # type: ignore[arg-type]
-                new, state = self.asymptotes(state, x, goal, constraints, rows, worst)
-            change = float(np.abs(new - x).max())
-            history.append((objective, float(density.mean()), change, response.iterations))
-            if progress is not None:
-                progress(iteration, objective, density)
-            if change < recipe.tolerance and recipe.final(iteration):
+        status = ""
+        try:
+            for iteration in range(recipe.iterations):
+                new, objective, density, effort = self.advance(x, iteration)
+                change = float(np.abs(new - x).max())
+                history.append((objective, float(density.mean()), change, effort))
                 x = new
-                status = f"converged in {iteration + 1} iterations"
-                break
-            x = new
-        status = (
-            status
-            or f"stopped after {recipe.iterations} iterations, the last of which changed densities by {change:.3f}"
-        )
+                if progress is not None:
+                    progress(iteration, objective, density)
+                if change < recipe.tolerance and recipe.final(iteration):
+                    status = f"converged in {iteration + 1} iterations"
+                    break
+        except KeyboardInterrupt:
+            if not history:
+                raise
+            status = f"interrupted after {len(history)} iterations"
+        if not status:
+            status = (
+                f"stopped after {len(history)} iterations, the last of which changed densities by {history[-1][2]:.3f}"
+            )
         return self.judge(x, np.array(history), status)
+
+    def advance(self, x: Array, iteration: int) -> tuple[Array, float, Array, int]:
+        """One iteration: (the next variables, what is minimized, densities, iterations of the solver)."""
+        p, recipe = self.problem, self.recipe
+        penalty, sharpness = recipe.schedule(iteration)
+        material = self.make(penalty)
+        chain = self.chain(sharpness)
+        density = chain.values(x)
+        judged, widest, volume, allowed = chain, chain, float(density.mean()), p.fraction
+        if recipe.robust:
+            judged, widest = self.chain(sharpness, recipe.robust), self.chain(sharpness, -recipe.robust)
+            wide = float(widest.values(x).mean())
+            # The dilated design may be larger by as much as it is now: then the middle one keeps the fraction.
+            volume, allowed = wide, p.fraction * wide / max(volume, 1e-9)
+        response = self.analysis(judged.values(x) if recipe.robust else density, material, recipe.precision)
+        objective = combined(p, response.values)
+        self.scale = self.scale or max(abs(objective), 1e-300)
+        counted = Chain([Passive(p.solid, p.void)]) if recipe.filter == "sensitivity" else widest
+        volume_slope = counted.pull(x, np.ones(p.shape))
+        slopes = np.stack([judged.pull(x, g) for g in response.gradients])
+        if self.criteria:
+            low, high = mma.limits(x, 0.0, 1.0, recipe.move)
+            low, high = np.where(self.free, low, x), np.where(self.free, high, x)
+            gradient = np.tensordot(p.weights, slopes, 1)  # type: ignore[arg-type]
+            excess = (volume - allowed) * x.size
+            new = mma.criteria(x, gradient, volume_slope, excess, low, high, recipe.bisection)
+            return new, objective, density, response.iterations
+        constraints, rows = [volume / allowed - 1], [volume_slope / (allowed * x.size)]
+        worst: float | None = None
+        evaluate = None
+        if self.limit is not None:
+            norms, most, steep = self.stress(self.analysis, density, material, response, recipe.precision)  # type: ignore[misc]
+            self.ratio = 0.5 * self.ratio + 0.5 * most / norms if iteration else most / norms
+            constraints += list(self.ratio * norms / self.limit - 1)
+            rows += [r * chain.pull(x, g) / self.limit for r, g in zip(self.ratio, steep, strict=True)]
+            goal = volume_slope
+            evaluate = self.limited(chain, material, self.ratio, allowed)
+        elif isinstance(p.weights, str):
+            worst = objective / self.scale
+            constraints += list(response.values / self.scale - worst)
+            rows += list(slopes / self.scale)
+            goal = np.zeros(p.shape)
+        else:
+            goal = np.tensordot(p.weights, slopes, 1) / self.scale  # type: ignore[arg-type]
+        new, self.state = self.asymptotes(self.state, x, goal, constraints, rows, worst, evaluate)
+        return new, objective, density, response.iterations
+
+    def limited(
+        self, chain: Chain, material: Power | Rational, ratio: Array, allowed: float
+    ) -> Callable[..., list[float]]:
+        """Variables -> the values of the constraints on volume and stress."""
+
+        def evaluate(x: Array) -> list[float]:
+            density = chain.values(x)
+            response = self.analysis(density, material, self.recipe.precision)
+            norms, _ = self.stress.norms(density, response)  # type: ignore[union-attr]
+            return [float(density.mean()) / allowed - 1, *(ratio * norms / self.limit - 1)]
+
+        return evaluate
 
     def packed(self, x: Array) -> Array:
         """Variables that are designed, and one more for the largest value where that is minimized."""
@@ -317,7 +335,14 @@ class _Run:
         return np.append(flat, 1.0) if isinstance(self.problem.weights, str) and self.limit is None else flat
 
     def asymptotes(
-        self, state: mma.State, x: Array, goal: Array, constraints: list[float], rows: list[Array], worst: float | None
+        self,
+        state: mma.State,
+        x: Array,
+        goal: Array,
+        constraints: list[float],
+        rows: list[Array],
+        worst: float | None,
+        evaluate: Callable[[Array], list[float]] | None = None,
     ) -> tuple[Array, mma.State]:
         """One step of the method of moving asymptotes."""
         packed = self.packed(x)
@@ -332,10 +357,23 @@ class _Run:
         else:
             size = np.abs(gradient).sum()
             gradient = gradient / max(size, 1e-300)
-        new, state = mma.step(state, packed, gradient, np.array(constraints), matrix, low, high, move=self.recipe.move)
+        if evaluate is None:
+            new, state = mma.step(
+                state, packed, gradient, np.array(constraints), matrix, low, high, move=self.recipe.move
+            )
+        else:
+            values = np.append(gradient @ packed, constraints)
+            new, state = mma.conservative_step(
+                state, packed, values, np.vstack([gradient, matrix]), low, high,
+                lambda v: np.append(gradient @ v, evaluate(self.unpacked(v, x))), move=self.recipe.move,
+            )  # fmt: skip
+        return self.unpacked(new, x), state
+
+    def unpacked(self, packed: Array, x: Array) -> Array:
+        """Variables of all elements, from those that are designed."""
         out = x.copy()
-        out[self.free] = new[: int(self.free.sum())]
-        return out, state
+        out[self.free] = packed[: int(self.free.sum())]
+        return out
 
     def judge(self, x: Array, history: Array, status: str) -> Topology:
         """The design as it is, and rounded."""

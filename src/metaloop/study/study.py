@@ -122,11 +122,12 @@ class Study:
                 },
             )
         self._header = header
-        self.space = Space.from_json(header["space"])
+        stored = Space.from_json(header["space"])
         self.seed: int = header["seed"]
         self.maximize: bool = header["maximize"]
         self.vector: bool = header["vector"]
-        self._check("space", None if given is None else given == self.space, self.space)
+        self._check("space", None if given is None else given == stored, stored)
+        self.space = stored if given is None else given  # equal, but the one given may know more: limits by a function
         self._check("seed", None if seed is None else seed == self.seed, self.seed)
         self._check("maximize", None if maximize is None else maximize == self.maximize, self.maximize)
         self.optimizer: AnyOptimizer = self._optimizer(recipe)

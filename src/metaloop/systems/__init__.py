@@ -104,7 +104,8 @@ def run(
     Args:
         name: of the system.
         size: "quick" or "full".
-        out: the folder for NAME.html and one NAME-FIGURE.svg a figure, created if absent; None to write nothing.
+        out: the folder for NAME.html, one NAME-FIGURE.svg a figure and what else the run made, created if absent; None
+            to write nothing.
         seed: of every random choice.
         progress: see `RunOptions`.
 
@@ -138,6 +139,10 @@ def run(
     for k, figure in enumerate(report.figures, start=1):
         file = folder / f"{system.name}-{figure.name or k}.svg"
         file.write_text(stand_alone(figure.svg), encoding="utf-8")
+        files.append(file)
+    for name, content in report.files:
+        file = folder / f"{system.name}-{name}"
+        file.write_bytes(content)
         files.append(file)
     return report, files
 

@@ -6,6 +6,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from metaloop.errors import InputError
+from metaloop.structure.elasticity import kernels
 from metaloop.structure.elasticity.element import conducting, elastic
 from metaloop.structure.elasticity.multigrid import _prolonged
 from metaloop.structure.elasticity.solve import Body
@@ -127,6 +128,15 @@ def test_a_start_saves_iterations():
     fresh = body.set(moduli * 1.01).solve(load, tolerance=1e-3)
     assert again.iterations <= fresh.iterations // 2
     assert again.work == pytest.approx(first.work / 1.01, rel=1e-5)
+
+
+def test_threads_compute_the_same(monkeypatch):
+    body, moduli, load, _ = case((14, 6, 13), elastic(3))
+    one = body.set(moduli).solve(load)
+    monkeypatch.setattr(kernels, "parts", lambda size, reach: 3)
+    two = body.set(moduli).solve(load)
+    assert two.iterations == one.iterations
+    assert np.allclose(two.values, one.values, rtol=1e-4, atol=1e-6 * np.abs(one.values).max())
 
 
 def test_scales_do_not_matter():

@@ -17,6 +17,10 @@ def test_a_wave_is_learned_from_ten_points(rates):
     assert len(errors.after[1]) == 500
 
 
+def test_the_time_is_that_of_one_thread():
+    assert 0.1 < report._seconds(20, 0) < 60
+
+
 def test_waves_are_those_of_the_paper():
     import jax
 

@@ -47,30 +47,30 @@ class Element:
         at = np.arange(2**self.axes)
         return np.ascontiguousarray(whole[at, :, at, :])
 
+    @cached_property
+    def turn(self) -> Array:
+        """From corner values to the basis of reflections, shape (2^d · components,) * 2."""
+        corners, c = 2**self.axes, self.components
+        parity = np.arange(corners)[:, None] ^ self.shifts  # of (character, component)
+        out = signs(self.axes)[parity][..., None] * np.eye(c)[:, None, :]  # (character, component, corner, component)
+        return np.asarray(out.reshape(corners * c, corners * c))
+
     def in_parities(self, matrix: Array) -> Array:
         """A matrix of corner values in the basis of reflections, shape (..., 2^d, components, 2^d, components).
 
         Args:
             matrix: shape (..., 2^d · components, 2^d · components).
         """
-        n, c = 2**self.axes, self.components
-        return (self._turn @ matrix @ self._turn.T).reshape(*matrix.shape[:-2], n, c, n, c)
+        corners = 2**self.axes
+        turned = self.turn @ matrix @ self.turn.T / corners**2
+        shape = (corners, self.components, corners, self.components)
+        return np.asarray(turned.reshape(*matrix.shape[:-2], *shape))
 
     def in_corners(self, matrix: Array) -> Array:
         """The inverse of `in_parities`."""
-        back = self._turn.T * 2**self.axes
-        size = len(back)
-        return back @ matrix.reshape(*matrix.shape[:-4], size, size) @ back.T
-
-    @cached_property
-    def _turn(self) -> Array:
-        """From corner values to parities, in order of characters; its inverse is its transpose times 2^d."""
-        n, c = 2**self.axes, self.components
-        parity = np.arange(n)[:, None] ^ self.shifts
-        whole = np.zeros((n, c, n, c))
-        for a in range(c):
-            whole[:, a, :, a] = signs(self.axes)[parity[:, a]] / n
-        return whole.reshape(n * c, n * c)
+        size = 2**self.axes * self.components
+        flat = matrix.reshape(*matrix.shape[:-4], size, size)
+        return np.asarray(self.turn.T @ flat @ self.turn)
 
 
 def signs(axes: int) -> Array:

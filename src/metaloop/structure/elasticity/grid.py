@@ -61,13 +61,16 @@ class Grid:
         """Values of elements, shape (..., *shape), at their numbers, shape (..., nodes), 0 where no element is."""
         lead = values.shape[: values.ndim - self.axes]
         out = np.zeros((*lead, *self.nodes), dtype)
-        out[(..., *(slice(0, n) for n in self.shape))] = values
+        out[self._inner(len(lead))] = values
         return out.reshape(*lead, self.size)
 
     def gathered(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The inverse of `spread`."""
         whole = values.reshape(*values.shape[:-1], *self.nodes)
-        return np.ascontiguousarray(whole[(..., *(slice(0, n) for n in self.shape))])
+        return np.ascontiguousarray(whole[self._inner(values.ndim - 1)])
+
+    def _inner(self, lead: int) -> tuple[slice, ...]:
+        return (slice(None),) * lead + tuple(slice(0, n) for n in self.shape)
 
 
 def sides(axes: int) -> Ints:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import get_num_threads, njit, prange
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -178,6 +178,42 @@ def _stored(entries: Floats, components: int, count: int, t: Floats, y: Floats) 
             at += 1
 
 
+def parts(grid_size: int, reach: int) -> int:
+    """Into how many parts a loop over so many elements is divided for threads; 1 to run it as it is.
+
+    Args:
+        grid_size: numbers of elements.
+        reach: the largest corner offset: what neighboring parts share.
+    """
+    threads = int(get_num_threads())
+    if threads == 1 or grid_size < _WORTH_THREADS:
+        return 1
+    return max(1, min(4 * threads, grid_size // (2 * reach)))
+
+
+_WORTH_THREADS = 150_000
+
+
+@njit(fastmath=_FAST, cache=True, inline="never")
+def _fine_part(u, moduli, blocks, offsets, rows, out, first, last):  # type: ignore[no-untyped-def]
+    t = np.empty((rows.size, RUN), u.dtype)
+    for start in range(first, last, RUN):
+        count = min(RUN, last - start)
+        _gather(u, start, count, offsets, rows, t)
+        _blocks(blocks, moduli, start, count, t)
+        _scatter(t, start, count, offsets, rows, out)
+
+
+@njit(fastmath=_FAST, cache=True, inline="never")
+def _children_part(u, moduli, whole, offsets, rows, out, first, last):  # type: ignore[no-untyped-def]
+    t, y = np.empty((rows.size, RUN), u.dtype), np.empty((rows.size, RUN), u.dtype)
+    for start in range(first, last, RUN):
+        count = min(RUN, last - start)
+        _gather(u, start, count, offsets, rows, t)
+        _children(whole, moduli, start, count, t, y)
+        _scatter(y, start, count, offsets, rows, out)
+
+
 @njit(fastmath=_FAST, cache=True)
 def apply_fine(u: Floats, moduli: Floats, blocks: Floats, offsets: Ints, rows: Ints, out: Floats) -> None:
     """out = K u for elements whose matrices differ by their modulus only.
@@ -190,26 +226,38 @@ def apply_fine(u: Floats, moduli: Floats, blocks: Floats, offsets: Ints, rows: I
         rows: where the scratch array keeps a parity of a component.
     """
     out[:] = 0
-    t = np.empty((rows.size, RUN), u.dtype)
-    last = u.shape[1] - offsets[-1]
-    for start in range(0, last, RUN):
-        count = min(RUN, last - start)
-        _gather(u, start, count, offsets, rows, t)
-        _blocks(blocks, moduli, start, count, t)
-        _scatter(t, start, count, offsets, rows, out)
+    _fine_part(u, moduli, blocks, offsets, rows, out, 0, u.shape[1] - offsets[-1])
 
 
 @njit(fastmath=_FAST, cache=True)
 def apply_children(u: Floats, moduli: Floats, whole: Floats, offsets: Ints, rows: Ints, out: Floats) -> None:
     """The same for elements of two elements a side; moduli: their 2^d children's, transformed: (2^d, nodes)."""
     out[:] = 0
-    t, y = np.empty((rows.size, RUN), u.dtype), np.empty((rows.size, RUN), u.dtype)
+    _children_part(u, moduli, whole, offsets, rows, out, 0, u.shape[1] - offsets[-1])
+
+
+@njit(fastmath=_FAST, cache=True, parallel=True)
+def apply_fine_threads(u, moduli, blocks, offsets, rows, out, tasks):  # type: ignore[no-untyped-def]
+    """`apply_fine` in so many tasks, of which every second one runs at a time."""
+    out[:] = 0
     last = u.shape[1] - offsets[-1]
-    for start in range(0, last, RUN):
-        count = min(RUN, last - start)
-        _gather(u, start, count, offsets, rows, t)
-        _children(whole, moduli, start, count, t, y)
-        _scatter(y, start, count, offsets, rows, out)
+    size = -(-last // tasks)
+    for phase in range(2):
+        for task in prange((tasks + 1 - phase) // 2):
+            begin = (2 * task + phase) * size
+            _fine_part(u, moduli, blocks, offsets, rows, out, begin, min(begin + size, last))
+
+
+@njit(fastmath=_FAST, cache=True, parallel=True)
+def apply_children_threads(u, moduli, whole, offsets, rows, out, tasks):  # type: ignore[no-untyped-def]
+    """`apply_children` in so many tasks, of which every second one runs at a time."""
+    out[:] = 0
+    last = u.shape[1] - offsets[-1]
+    size = -(-last // tasks)
+    for phase in range(2):
+        for task in prange((tasks + 1 - phase) // 2):
+            begin = (2 * task + phase) * size
+            _children_part(u, moduli, whole, offsets, rows, out, begin, min(begin + size, last))
 
 
 @njit(fastmath=_FAST, cache=True)
@@ -235,6 +283,71 @@ def apply_special(u: Floats, elements: Ints, matrices: Floats, offsets: Ints, ou
             for j in range(corners * components):
                 total += matrices[m, i, j] * u[j % components, elements[m] + offsets[j // components]]
             out[i % components, elements[m] + offsets[i // components]] += total
+
+
+@njit(fastmath=_FAST, cache=True)
+def coarsen(  # type: ignore[no-untyped-def]
+    from_moduli, moduli, whole, stored, position, entries, rows, elements, families, out
+):
+    """Matrices of elements from their children's, as sums of PᵀAP.
+
+    In the basis of reflections P is sparse: along one axis, a sum s and a difference d become s ∓ d / 2 and d / 2 in
+    the lower or upper child.
+
+    Args:
+        from_moduli: whether the children's matrices are those of `apply_children` (moduli, whole), else stored.
+        moduli, whole, stored: of the children.
+        position: where an entry (row, column) is stored, shape (rows, rows).
+        entries: row and column of each stored entry, shape (entries, 2).
+        rows: of the scratch array.
+        elements, families: their numbers, and their children's (-1 for none), shapes (m,) and (m, 2^d).
+        out: stored matrices.
+    """
+    corners, components = rows.shape
+    size = rows.size
+    local, turned = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
+    total = np.empty((size, size), np.float32)
+    half = np.float32(0.5)
+    for m in range(elements.size):
+        total[:] = 0
+        for child in range(corners):
+            e = families[m, child]
+            if e < 0:
+                continue
+            if from_moduli:
+                for x in range(corners):
+                    for z in range(corners):
+                        w = moduli[x ^ z, e]
+                        for i in range(components):
+                            for j in range(components):
+                                local[x * components + i, z * components + j] = w * whole[x, i, z, j]
+            else:
+                run, k = e // RUN, e % RUN
+                for i in range(size):
+                    for j in range(size):
+                        local[i, j] = stored[run, position[i, j], k]
+            for _ in range(2):  # rows; transposed, columns
+                bit, side = 1, child
+                while bit < corners:
+                    g = half if side & 1 else -half
+                    for p in range(corners):
+                        if p & bit:
+                            for a in range(components):
+                                one, other = local[rows[p, a]], local[rows[p ^ bit, a]]
+                                for j in range(size):
+                                    one[j] = half * one[j] + g * other[j]
+                    bit *= 2
+                    side >>= 1
+                for i in range(size):
+                    for j in range(size):
+                        turned[j, i] = local[i, j]
+                local, turned = turned, local
+            for i in range(size):
+                for j in range(size):
+                    total[i, j] += local[i, j]
+        run, k = elements[m] // RUN, elements[m] % RUN
+        for q in range(entries.shape[0]):
+            out[run, q, k] = total[entries[q, 0], entries[q, 1]]
 
 
 @njit(fastmath=_FAST, cache=True)

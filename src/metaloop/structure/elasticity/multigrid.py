@@ -21,39 +21,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from metaloop.structure.elasticity import coarsen, kernels
-from metaloop.structure.elasticity.element import Element, signs
+from metaloop.structure.elasticity import kernels
 from metaloop.structure.elasticity.grid import Grid, sides
+from metaloop.structure.elasticity.levels import Level, Levels, signs_of
 
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-COARSEST = 400  # unknowns that a dense factorization takes
-RELAXATION = 0.6  # of the damped Jacobi smoother
-_DIRECT = 1024  # moduli up to which a matrix is made from them at once
-
-
-@dataclass(frozen=True)
-class Level:
-    """What a level needs that the moduli do not change.
-
-    Attributes:
-        grid: its elements.
-        fixed: unknowns that are held at 0, shape (components, nodes).
-        special: elements whose matrix is not that of their children's plain interpolation.
-        inside: which of each special element's children are there, shape (special, 2^d), and
-        held: which of their unknowns are fixed, shape (special, 2^d, 2^d · components).
-    """
-
-    grid: Grid
-    fixed: npt.NDArray[np.bool_]
-    special: Ints
-    children: Ints
-    inside: npt.NDArray[np.bool_]
-    held: npt.NDArray[np.bool_]
+RELAXATION = 0.6  # at most, of the damped Jacobi smoother
 
 
 @dataclass
@@ -68,102 +46,25 @@ class Values:
     az: Single = field(repr=False)
 
 
-class Multigrid:
-    """The levels of a box, and a V-cycle on them once moduli are known."""
-
-    def __init__(self, element: Element, grid: Grid, fixed: npt.NDArray[np.bool_], springs: Array) -> None:
-        self.element, self.springs = element, springs
-        c, d = element.components, element.axes
-        self.rows = (np.arange(2**d)[:, None] ^ element.shifts) * c + np.arange(c)
-        self.blocks = element.blocks
-        self.single_blocks = element.blocks.astype(np.float32)
-        self.inside = [_interpolation(d, c, child) for child in range(2**d)]
-        first = [p.T @ element.matrix @ p for p in self.inside]
-        self.whole = element.in_parities(first[0])
-        self.single_whole = np.ascontiguousarray(self.whole, dtype=np.float32)
-        self.first_diagonal = np.stack([np.diag(m) for m in first], axis=1)
-        self.levels = [Level(grid, fixed, _spring_elements(grid, springs), *_nothing(d, c))]
-        while self.levels[-1].grid.size * c > COARSEST and max(self.levels[-1].grid.shape) > 1:
-            self.levels.append(self._coarser(self.levels[-1]))
-        self.pairs = [(x, z) for x in range(2**d) for z in range(x, 2**d)]
-        self.characters, self.entries = self._places()
-        self.direct = self._direct()
-        self.corner_weights = _corner_weights(self)
-
-    def _places(self) -> tuple[Ints, Ints]:
-        """Of the rows (parity, component) of a matrix: their characters; and where pairs of them are stored."""
-        c = self.element.components
-        x, a = np.divmod(self.rows.ravel(), c)
-        at = np.zeros((2**self.element.axes,) * 2, np.int64)
-        for k, (one, two) in enumerate(self.pairs):
-            at[one, two] = k
-        swap = x[:, None] > x
-        first, second = np.where(swap, x, x[:, None]), np.where(swap, x[:, None], x)
-        row, column = np.where(swap, a, a[:, None]), np.where(swap, a[:, None], a)
-        return x, (at[first, second] * c + row) * c + column
-
-    def _direct(self) -> list[Single]:
-        """For the first levels that are stored: from the moduli below them to entries, shape (entries, moduli).
-
-        The moduli are level 1's, transformed, of all children of children …; more than that are merged step by step.
-        """
-        d, c = self.element.axes, self.element.components
-        n = 2**d
-        x = np.arange(n)
-        parts = np.zeros((n, n, c, n, c))  # level 1: one matrix a character
-        for k in range(n):
-            parts[k, x, :, x ^ k, :] = self.whole[x, :, x ^ k, :]
-        matrices = self.element.in_corners(parts)
-        found = []
-        while len(matrices) * n <= _DIRECT:
-            matrices = np.concatenate([p.T @ matrices @ p for p in self.inside])
-            turned = self.element.in_parities(matrices)
-            packed = [turned[:, one, :, two, :].reshape(-1, c * c) for one, two in self.pairs]
-            found.append(np.ascontiguousarray(np.concatenate(packed, axis=1).T, dtype=np.float32))
-        return found
-
-    def _coarser(self, level: Level) -> Level:
-        c, d = self.element.components, self.element.axes
-        grid = level.grid.coarser
-        even = (slice(None), *(slice(None, None, 2) for _ in range(d)))
-        kept = level.fixed.reshape(c, *level.grid.nodes)[even]
-        fixed = np.zeros((c, *grid.nodes), bool)
-        fixed[tuple(slice(0, n) for n in kept.shape)] = kept
-        fixed = fixed.reshape(c, -1)
-        # Candidates: all that touch a fixed unknown, or hold a special child.
-        nodes = np.flatnonzero(level.fixed.any(0))
-        near = (nodes[:, None] - level.grid.offsets).ravel()
-        near = np.union1d(near[near >= 0], level.special)
-        place = np.stack(np.unravel_index(near, level.grid.nodes), axis=1)
-        place = place[(place < level.grid.shape).all(1)] // 2
-        parents = np.unique(np.ravel_multi_index(tuple(place.T), grid.nodes)) if len(place) else np.zeros(0, np.int64)
-        place = np.stack(np.unravel_index(parents, grid.nodes), axis=1)
-        below = 2 * place[:, None, :] + sides(d)  # (parents, children, axes)
-        there = (below < level.grid.shape).all(2)
-        children = np.where(
-            there, np.ravel_multi_index(tuple(np.moveaxis(below, 2, 0)), level.grid.nodes, mode="clip"), 0
-        )
-        corner = children[..., None] + level.grid.offsets
-        held = np.moveaxis(level.fixed[:, corner], 0, -1).reshape(len(parents), 2**d, -1) & there[..., None]
-        moving = ~np.moveaxis(fixed[:, parents[:, None] + grid.offsets], 0, -1).reshape(len(parents), -1)
-        leak = np.stack([moving.astype(float) @ p.T > 0 for p in self.inside], axis=1) & held
-        chosen = leak.any((1, 2)) | np.isin(children, level.special).any(1)
-        return Level(grid, fixed, parents[chosen], children[chosen], there[chosen], held[chosen])
-
-    def set(self, moduli: Array, scale: float = 1.0) -> Hierarchy:
-        """A preconditioner for these moduli, shape (nodes,) as `Grid.spread` gives them, all divided by the scale."""
-        return Hierarchy(self, moduli, scale)
-
-
 class Hierarchy:
-    """The levels with their moduli."""
+    """The levels with their moduli, and a V-cycle on them.
 
-    def __init__(self, plan: Multigrid, moduli: Array, scale: float) -> None:
+    Args:
+        plan: the levels.
+        moduli: shape (nodes,) as `Grid.spread` gives them, divided by
+        scale: the largest of them.
+    """
+
+    def __init__(self, plan: Levels, moduli: Array, scale: float) -> None:
         self.plan = plan
+        # Below 2 / (the largest eigenvalue of an element, relative to its diagonal) no error grows on the mesh itself,
+        # whatever the moduli. On coarser levels that is no theorem: see `calmer`.
+        element = plan.element.matrix
+        largest = float(np.linalg.eigvals(element / np.diag(element)[:, None]).real.max())
+        self.relaxation = min(RELAXATION, 1.9 / largest)
         self.values: list[Values] = []
-        none = np.zeros(0, np.float32)
-        self.below = none  # moduli that the next level is made from
         c, d = plan.element.components, plan.element.axes
+        none = np.zeros(0, np.float32)
         size = 2**d * c
         for depth, level in enumerate(plan.levels):
             grid = level.grid
@@ -181,10 +82,8 @@ class Hierarchy:
                     children = _children(plan.levels[0].grid, grid, moduli)
                     diagonal = _at_corners(grid, (plan.first_diagonal @ children).reshape(-1, c, grid.size))
                     kept = (signs_of(d) @ children).astype(np.float32)
-                    self.below = kept
                     if len(level.special):
-                        plain = np.einsum("cij,cm->mij", np.stack([p.T @ plan.element.matrix @ p for p in plan.inside]),
-                                          children[:, level.special])  # fmt: skip
+                        plain = np.tensordot(children[:, level.special].T, plan.first, 1)
                         matrices = matrices - plain
                 else:
                     entries, diagonal = self._stored(depth, level, matrices)
@@ -197,7 +96,6 @@ class Hierarchy:
             self.values.append(
                 Values(kept, entries, matrices, inverse, np.empty(shape, np.float32), np.empty(shape, np.float32))
             )
-        self.below = none
         self.factor = self._factor()
 
     def matrices(self, depth: int, elements: Ints) -> Array:
@@ -211,9 +109,9 @@ class Hierarchy:
             of = values.moduli[:, elements].astype(float)[x[:, None] ^ x]  # (x, z, elements)
             found = plan.element.in_corners(np.moveaxis(plan.whole[..., None] * of[:, None, :, None], -1, 0))
         else:
-            return plan.element.in_corners(
-                self._unpacked(values.entries[elements // kernels.RUN, :, elements % kernels.RUN])
-            )
+            packed = values.entries[elements // kernels.RUN, :, elements % kernels.RUN].astype(float)
+            shape = (2**d, plan.element.components) * 2
+            return plan.element.in_corners(packed[:, plan.position].reshape(len(elements), *shape))
         found = np.array(found)
         where = np.searchsorted(level.special, elements)
         if len(level.special):
@@ -221,17 +119,6 @@ class Hierarchy:
             hit = level.special[where] == elements
             found[hit] += values.matrices[where[hit]]
         return found
-
-    def _unpacked(self, entries: Array) -> Array:
-        """Symmetric matrices from their blocks: (n, blocks · components²) -> (n, 2^d, components, 2^d, components)."""
-        plan = self.plan
-        c, n = plan.element.components, 2**plan.element.axes
-        full = np.empty((len(entries), n, c, n, c))
-        for k, (x, z) in enumerate(plan.pairs):
-            block = entries[:, k * c * c : (k + 1) * c * c].reshape(-1, c, c)
-            full[:, x, :, z, :] = block
-            full[:, z, :, x, :] = block.transpose(0, 2, 1)
-        return full
 
     def _dense(self, depth: int, level: Level) -> Array:
         """The special elements' matrices: sums of PᵀZAZP over children, Z without the children's fixed unknowns."""
@@ -247,27 +134,21 @@ class Hierarchy:
 
     def _stored(self, depth: int, level: Level, special: Array) -> tuple[Single, Array]:
         """The level's matrices, and its diagonal."""
-        plan, below, values = self.plan, self.plan.levels[depth - 1].grid, self.values[depth - 1]
-        c, d = plan.element.components, plan.element.axes
-        grid = level.grid
-        runs = -(-grid.size // kernels.RUN)
-        packed = np.zeros((runs, len(plan.pairs) * c * c, kernels.RUN), np.float32)
-        nodes, finer = (np.array((1,) * (3 - d) + g.nodes, np.int64) for g in (grid, below))
-        if depth - 2 < len(plan.direct):
-            weights = plan.direct[depth - 2]
-            self.below = _children(below, grid, self.below, runs * kernels.RUN)
-            parts = self.below.reshape(weights.shape[1], runs, kernels.RUN).transpose(1, 0, 2)
-            np.matmul(weights, parts, out=packed)
-        else:
-            coarsen.from_entries(values.entries, plan.characters, plan.entries, d, nodes, finer, packed)
+        plan, grid, below = self.plan, level.grid, self.values[depth - 1]
+        c, n = plan.element.components, 2**plan.element.axes
+        entries = np.zeros((-(-grid.size // kernels.RUN), len(plan.entries), kernels.RUN), np.float32)
+        moduli = below.moduli if depth == 2 else np.zeros((1, 1), np.float32)
+        kernels.coarsen(
+            depth == 2, moduli, plan.single_whole, below.entries, plan.position, plan.entries, plan.rows,
+            grid.elements(), plan.families[depth], entries,
+        )  # fmt: skip
         if len(level.special):
-            dense = plan.element.in_parities(special)
-            for k, (one, two) in enumerate(plan.pairs):
-                packed[level.special // kernels.RUN, k * c * c : (k + 1) * c * c, level.special % kernels.RUN] = (
-                    dense[:, one, :, two, :].reshape(-1, c * c)
-                )
-        corners = np.matmul(plan.corner_weights, packed).transpose(1, 0, 2).reshape(2**d, c, -1)
-        return packed, _at_corners(grid, corners[..., : grid.size])
+            dense = plan.element.in_parities(special).reshape(len(special), n * c, n * c)
+            chosen = dense[:, plan.entries[:, 0], plan.entries[:, 1]]
+            entries[level.special // kernels.RUN, :, level.special % kernels.RUN] = chosen
+        corners = np.einsum("ke,rel->krl", plan.corner_weights, entries, optimize=True)
+        diagonal = _at_corners(grid, corners.reshape(n * c, -1)[:, : grid.size].reshape(n, c, -1))
+        return entries, diagonal
 
     def _factor(self) -> tuple[Array, bool]:
         depth = len(self.plan.levels) - 1
@@ -284,21 +165,37 @@ class Hierarchy:
         total[:, fixed] = 0
         total[fixed, fixed] = 1
         self.coarsest_fixed = fixed
-        return cho_factor(total, overwrite_a=True, check_finite=False)
+        # Single precision does not resolve the void's stiffness: what floats in it may seem to have a negative one.
+        diagonal, shift = np.diag(total).copy(), 1e-7
+        while True:
+            np.fill_diagonal(total, diagonal * (1 + shift))
+            try:
+                return cho_factor(total, check_finite=False)
+            except LinAlgError:
+                shift *= 10
 
     def apply(self, depth: int, u: Single, out: Single) -> None:
         """out = A u on a level."""
         plan, values = self.plan, self.values[depth]
         level = plan.levels[depth]
         offsets = level.grid.offsets
-        if depth == 0:
+        tasks = kernels.parts(level.grid.size, int(offsets[-1])) if depth < 2 else 1
+        if depth == 0 and tasks > 1:
+            kernels.apply_fine_threads(u, values.moduli, plan.single_blocks, offsets, plan.rows, out, tasks)
+        elif depth == 0:
             kernels.apply_fine(u, values.moduli, plan.single_blocks, offsets, plan.rows, out)
+        elif depth == 1 and tasks > 1:
+            kernels.apply_children_threads(u, values.moduli, plan.single_whole, offsets, plan.rows, out, tasks)
         elif depth == 1:
             kernels.apply_children(u, values.moduli, plan.single_whole, offsets, plan.rows, out)
         else:
             kernels.apply_stored(u, values.entries, offsets, plan.rows, out)
         if depth < 2 and len(level.special):
             kernels.apply_special(u, level.special, values.matrices, offsets, out)
+
+    def calmer(self) -> None:
+        """Relax less, after a cycle that was not positive definite."""
+        self.relaxation *= 0.7
 
     def cycle(self, r: Single, depth: int = 0) -> Single:
         """An approximate solution of A z = r; the array returned belongs to the hierarchy."""
@@ -309,68 +206,34 @@ class Hierarchy:
             z[:] = cho_solve(self.factor, right, check_finite=False).reshape(z.shape)
             return z
         flat = (r.reshape(-1), az.reshape(-1), inverse.reshape(-1), z.reshape(-1))
-        kernels.relax(flat[0], flat[2], RELAXATION, flat[3])
+        kernels.relax(flat[0], flat[2], self.relaxation, flat[3])
         self.apply(depth, z, az)
         kernels.masked_residual(flat[0], flat[1], flat[2])
         grid, coarse = self.plan.levels[depth].grid, self.plan.levels[depth + 1].grid
         below = self.cycle(_restricted(az, grid, coarse), depth + 1)
         kernels.masked_add(_prolonged(below, coarse, grid).reshape(-1), flat[2], flat[3])
         self.apply(depth, z, az)
-        kernels.relax_more(flat[0], flat[1], flat[2], RELAXATION, flat[3])
+        kernels.relax_more(flat[0], flat[1], flat[2], self.relaxation, flat[3])
         return z
 
 
-def signs_of(axes: int) -> Array:
-    """Children's signs in the characters, shape (2^d, 2^d): -1 for an upper child where a bit of the character is."""
-    return signs(axes) * signs(axes)[:, :1]
-
-
-def _nothing(axes: int, components: int) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    n = 2**axes
-    return np.zeros((0, n), np.int64), np.zeros((0, n), bool), np.zeros((0, n, n * components), bool)
-
-
-def _interpolation(axes: int, components: int, child: int) -> Array:
-    """From an element's corner values to a child's, shape (2^d · components,) * 2."""
-    total = np.ones((1, 1))
-    for a in reversed(range(axes)):  # the last axis is the highest bit
-        one = np.array([[0.5, 0.5], [0, 1]]) if child >> a & 1 else np.array([[1, 0], [0.5, 0.5]])
-        total = np.kron(total, one)
-    return np.kron(total, np.eye(components))
-
-
-def _children(fine: Grid, coarse: Grid, values: npt.NDArray[Any], size: int = 0) -> npt.NDArray[Any]:
-    """The children's values of each coarse element: (..., fine nodes) -> (2^d, ..., coarse nodes, or that size)."""
-    lead = values.shape[:-1]
-    whole = values[..., : fine.size].reshape(*lead, *fine.nodes)
-    out = np.zeros((2**fine.axes, *lead, size or coarse.size), values.dtype)
-    inside = out[..., : coarse.size].reshape(2**fine.axes, *lead, *coarse.nodes)
-    to = tuple(slice(0, n) for n in coarse.shape)
+def _children(fine: Grid, coarse: Grid, moduli: Array) -> Array:
+    """The children's moduli of each coarse element, shape (2^d, coarse nodes)."""
+    whole = moduli.reshape(fine.nodes)
+    out = np.zeros((2**fine.axes, *coarse.nodes))
+    inner: Any = tuple(slice(0, n) for n in coarse.shape)
     for child, side in enumerate(sides(fine.axes)):
-        of = tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))
-        inside[(child, ..., *to)] = whole[(..., *of)]
-    return out
+        out[(child, *inner)] = whole[tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))]
+    return out.reshape(len(out), -1)
 
 
-def _at_corners(grid: Grid, values: Array) -> Array:
+def _at_corners(grid: Grid, values: Any) -> Array:
     """Values of elements' corners, shape (2^d, components, nodes), added up at nodes, shape (components, nodes)."""
     out = np.zeros(values.shape[1:])
     last = grid.size - grid.offsets[-1]
     for corner, offset in enumerate(grid.offsets):
         out[:, offset : offset + last] += values[corner, :, :last]
     return out
-
-
-def _corner_weights(plan: Multigrid) -> Single:
-    """Diagonal of corner values from packed entries, shape (2^d · components, entries)."""
-    c, n = plan.element.components, 2**plan.element.axes
-    h = signs(plan.element.axes)
-    weights = np.zeros((n, c, len(plan.pairs), c, c), np.float32)
-    for k, (x, z) in enumerate(plan.pairs):
-        for a in range(c):
-            shift = int(plan.element.shifts[a])
-            weights[:, a, k, a, a] = h[x ^ shift] * h[z ^ shift] * (1 if x == z else 2)
-    return weights.reshape(n * c, -1)
 
 
 def _restricted(fine: Single, grid: Grid, coarse: Grid) -> Single:
@@ -395,13 +258,6 @@ def _prolonged(values: Single, coarse: Grid, grid: Grid) -> Single:
         values = out
         shape[a] = grid.nodes[a]
     return values.reshape(c, -1)
-
-
-def _spring_elements(grid: Grid, springs: Array) -> Ints:
-    """One element at each node with a spring."""
-    nodes = np.flatnonzero((springs > 0).any(0))
-    place = np.minimum(np.stack(np.unravel_index(nodes, grid.nodes), axis=1), np.asarray(grid.shape) - 1)
-    return np.unique(np.ravel_multi_index(tuple(place.T), grid.nodes)) if len(nodes) else np.zeros(0, np.int64)
 
 
 def _spring_matrices(grid: Grid, springs: Array, special: Ints, components: int) -> Array:

@@ -12,7 +12,8 @@ from metaloop.errors import refuse, require
 from metaloop.structure.elasticity import kernels
 from metaloop.structure.elasticity.element import Element
 from metaloop.structure.elasticity.grid import Grid
-from metaloop.structure.elasticity.multigrid import Hierarchy, Multigrid
+from metaloop.structure.elasticity.levels import Levels
+from metaloop.structure.elasticity.multigrid import Hierarchy
 
 Array = npt.NDArray[np.float64]
 LIMIT = 500  # iterations
@@ -80,7 +81,7 @@ class Body:
         self._flat_springs = stiff.reshape(element.components, -1)
         _check_held(element, self.grid, self._flat_fixed | (self._flat_springs > 0))
         self.free = np.ascontiguousarray((~self._flat_fixed).ravel(), dtype=np.float64)
-        self.plan = Multigrid(element, self.grid, self._flat_fixed, self._flat_springs)
+        self.plan = Levels(element, self.grid, self._flat_fixed, self._flat_springs)
 
     def set(self, moduli: Array) -> Material:
         """The body with a material.
@@ -114,7 +115,7 @@ class Material:
 
     def __init__(self, body: Body, moduli: Array, scale: float) -> None:
         self.body, self.moduli, self.scale = body, moduli, scale
-        self.hierarchy: Hierarchy = body.plan.set(moduli, scale)
+        self.hierarchy = Hierarchy(body.plan, moduli, scale)
         springs = body._flat_springs.ravel()
         self._sprung = np.flatnonzero(springs)
         self._stiffness = springs[self._sprung] / scale
@@ -122,16 +123,21 @@ class Material:
     def apply(self, u: Array, out: Array) -> None:
         """out = K u / scale, flat arrays of shape (components, nodes), fixed unknowns included."""
         plan = self.body.plan
-        kernels.apply_fine(u, self.moduli, plan.blocks, self.body.grid.offsets, plan.rows, out)
+        offsets = self.body.grid.offsets
+        tasks = kernels.parts(self.body.grid.size, int(offsets[-1]))
+        if tasks > 1:
+            kernels.apply_fine_threads(u, self.moduli, plan.blocks, offsets, plan.rows, out, tasks)
+        else:
+            kernels.apply_fine(u, self.moduli, plan.blocks, offsets, plan.rows, out)
         if len(self._sprung):
             out.reshape(-1)[self._sprung] += self._stiffness * u.reshape(-1)[self._sprung]
 
     def solve(self, load: Array, start: Array | None = None, tolerance: float = 1e-3, limit: int = LIMIT) -> Solution:
         """The values at the nodes under a load.
 
-        Conjugate gradients stop where the energies that steps gained, summed as a geometric series, say that the error
-        before the last step was, in the norm of the energy, below the tolerance (after Hestenes & Stiefel 1952, theorem
-        6:1). `work` errs by the tolerance's square.
+        Conjugate gradients stop where the energy that the last steps gained, continued as a geometric series, says that
+        the error, in the norm of the energy, is below the tolerance: what later steps gain is the error's square
+        (Hestenes & Stiefel 1952, theorem 6:1). `work` errs by the tolerance's square.
 
         Args:
             load: at the nodes, shape (components, *nodes); what acts on fixed unknowns is carried by the supports.
@@ -152,9 +158,6 @@ class Material:
         if size == 0:
             raise refuse("load", "0 on every unknown that is free", "a load on at least one of them")
         right /= size
-        loaded = np.flatnonzero(right)
-        loaded = slice(None) if len(loaded) > right.size // 8 else loaded
-        on = right[loaded]
         two = (body.element.components, body.grid.size)
         x, r = np.zeros(right.size), right.copy()
         ap, single = np.empty(two), np.empty(two, np.float32)
@@ -162,33 +165,40 @@ class Material:
         if start is not None:
             x = np.asarray(start, float).ravel() * (body.free * self.scale / size)
             self.apply(x.reshape(two), ap)
-            energy = kernels.dot(x, flat_ap)
-            factor = kernels.dot(on, x[loaded]) / energy if energy > 0 else 0.0  # that of the least error
-            x *= factor
-            r -= factor * flat_ap
+            r -= flat_ap
             r *= body.free
         flat_single[:] = r
         p = self.hierarchy.cycle(single).reshape(-1).astype(float)
         rz, square = kernels.dot(r, p), kernels.dot(r, r)
-        done, error, gained, rate = 0, math.inf, math.inf, 0.0
+        done, error, calmed = 0, math.inf, 0
+        gains: list[float] = []
         while done < limit:
             if square < 1e-30:
                 error = 0.0
                 break
             self.apply(p.reshape(two), ap)
-            alpha = rz / kernels.dot(p, flat_ap)
+            curvature = kernels.dot(p, flat_ap)
+            if not (rz > 0 and curvature > 0):
+                if calmed == 5:  # rounding has the last word
+                    break
+                calmed += 1
+                self.hierarchy.calmer()
+                p = self.hierarchy.cycle(single).reshape(-1).astype(float)
+                rz = kernels.dot(r, p)
+                continue
+            alpha = rz / curvature
             square = kernels.step(alpha, p, flat_ap, body.free, x, r, flat_single)
             done += 1
-            before, gained = gained, alpha * rz
-            rate, earlier = min(0.9, gained / before), rate
-            error = gained / (1 - max(rate, earlier)) / max(kernels.dot(on, x[loaded]), 1e-300)
+            gains.append(alpha * rz)
+            error = _left(gains) / max(kernels.dot(right, x), 1e-300)
             if error <= tolerance**2:
                 break
             z = self.hierarchy.cycle(single).reshape(-1)
             after = kernels.dot(r, z)
             kernels.turn(z, after / rz, p)
             rz = after
-        work = kernels.dot(right, x) + kernels.dot(r, x)  # 2 right · x - x K x errs by the square, whatever the start
+        # Twice the potential energy: its error is the square of the values', whatever they began with.
+        work = kernels.dot(right, x) + kernels.dot(r, x)
         values = x.reshape(body.unknowns) * (size / self.scale)
         met = error <= tolerance**2
         status = (
@@ -197,6 +207,15 @@ class Material:
             else f"not converged after {done} iterations: error {error**0.5:.1e}"
         )
         return Solution(values, work * size * size / self.scale, math.sqrt(square), error, done, status)
+
+
+def _left(gains: list[float]) -> float:
+    """What is still to be gained, if gains go on falling as in the last four steps."""
+    back = min(4, len(gains) - 1)
+    if back < 2:
+        return 4 * gains[-1]
+    ratio = min(0.95, max(0.3, (gains[-1] / gains[-1 - back]) ** (1 / back)))
+    return float(gains[-1] * ratio / (1 - ratio))
 
 
 def _check_held(element: Element, grid: Grid, held: npt.NDArray[np.bool_]) -> None:

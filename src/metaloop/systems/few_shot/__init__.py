@@ -13,6 +13,7 @@ SYSTEM = System(
     (
         "Finn, Abbeel & Levine (2017): Model-agnostic meta-learning for fast adaptation of deep networks. ICML.",
         "Li, Zhou, Chen & Li (2017): Meta-SGD. arXiv 1707.09835.",
+        "Park & Oliva (2019): Meta-Curvature. NeurIPS.",
         "Snell, Swersky & Zemel (2017): Prototypical networks for few-shot learning. NeurIPS.",
         "Lake, Salakhutdinov & Tenenbaum (2015): Human-level concept learning. Science 350 (data: Omniglot, MIT).",
         "Franceschi, Donini, Frasconi & Pontil (2017): Forward and reverse gradient-based "
