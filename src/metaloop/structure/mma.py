@@ -33,7 +33,8 @@ def criteria(
         factor = np.where(volume > 0, np.sqrt(np.maximum(0, -gradient) / volume), 0)
     flat = [np.ascontiguousarray(a).ravel() for a in (x * factor, volume, low, high)]
     out = np.empty(x.size)
-    _bisect(*flat, float((volume * x).sum() - excess), accuracy, out)  # type: ignore[call-arg]
+    find = _bisect if accuracy > 1e-6 else _newton
+    find(*flat, float((volume * x).sum() - excess), accuracy, out)  # type: ignore[call-arg]
     return out.reshape(x.shape)
 
 
@@ -57,6 +58,36 @@ def _bisect(scaled, volume, low, high, allowed, accuracy, out):  # type: ignore[
         else:
             top = True
         if upper - lower <= accuracy * (upper + lower) or upper < 1e-60:
+            break
+    for k in range(scaled.size):
+        out[k] = min(high[k], max(low[k], size * scaled[k]))
+
+
+@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
+def _newton(scaled, volume, low, high, allowed, accuracy, out):  # type: ignore[no-untyped-def]
+    """The same by Newton's method in s = 1 / √λ: the volume rises in s, piecewise linearly."""
+    least, most = 0.0, np.inf
+    slope = 0.0
+    for k in range(scaled.size):
+        slope += volume[k] * scaled[k]
+    size = allowed / slope if slope > 0 else 1.0
+    for _ in range(200):
+        total, slope = 0.0, 0.0
+        for k in range(scaled.size):
+            value = size * scaled[k]
+            kept = min(high[k], max(low[k], value))
+            total += volume[k] * kept
+            slope += volume[k] * scaled[k] if kept == value else 0.0
+        if total <= allowed:
+            least = size
+        else:
+            most = size
+        new = size + (allowed - total) / slope if slope > 0 else -1.0
+        if not least <= new <= most:
+            new = 0.5 * (least + most) if most < np.inf else 4 * size
+        done = abs(new - size) <= 0.5 * accuracy * size
+        size = new
+        if done or size > 1e30 or size < 1e-30:
             break
     for k in range(scaled.size):
         out[k] = min(high[k], max(low[k], size * scaled[k]))

@@ -287,7 +287,7 @@ def apply_special(u: Floats, elements: Ints, matrices: Floats, offsets: Ints, ou
 
 @njit(fastmath=_FAST, cache=True)
 def coarsen(  # type: ignore[no-untyped-def]
-    from_moduli, moduli, whole, stored, position, entries, rows, elements, families, out
+    stored, position, entries, rows, elements, families, out
 ):
     """Matrices of elements from their children's, as sums of PᵀAP.
 
@@ -295,8 +295,7 @@ def coarsen(  # type: ignore[no-untyped-def]
     the lower or upper child.
 
     Args:
-        from_moduli: whether the children's matrices are those of `apply_children` (moduli, whole), else stored.
-        moduli, whole, stored: of the children.
+        stored: of the children.
         position: where an entry (row, column) is stored, shape (rows, rows).
         entries: row and column of each stored entry, shape (entries, 2).
         rows: of the scratch array.
@@ -314,18 +313,10 @@ def coarsen(  # type: ignore[no-untyped-def]
             e = families[m, child]
             if e < 0:
                 continue
-            if from_moduli:
-                for x in range(corners):
-                    for z in range(corners):
-                        w = moduli[x ^ z, e]
-                        for i in range(components):
-                            for j in range(components):
-                                local[x * components + i, z * components + j] = w * whole[x, i, z, j]
-            else:
-                run, k = e // RUN, e % RUN
-                for i in range(size):
-                    for j in range(size):
-                        local[i, j] = stored[run, position[i, j], k]
+            run, k = e // RUN, e % RUN
+            for i in range(size):
+                for j in range(size):
+                    local[i, j] = stored[run, position[i, j], k]
             for _ in range(2):  # rows; transposed, columns
                 bit, side = 1, child
                 while bit < corners:

@@ -7,8 +7,8 @@ reflections (see `element`) that costs little:
 - Level 1, elements of 2^d elements: reflecting a child in the basis of reflections changes signs only, so entry (x, z)
   of the matrix, of characters x and z, is a constant times the sum of the children's moduli with the signs of the
   character x ^ z. It is never stored.
-- From level 2 on, matrices are stored. Interpolation in the basis of reflections is sparse: along one axis, a sum s and
-  a difference d become s ∓ d / 2 and d / 2 in the lower or upper half.
+- From level 2 on, matrices are stored. They are linear in the moduli: while those in an element are few, one product
+  makes them all. Beyond, a level is made from the one below.
 - Supports and springs that the coarser nodes cannot represent make a few elements special; theirs are made densely.
 - The coarsest level is solved by a Cholesky factorization.
 """
@@ -65,6 +65,7 @@ class Hierarchy:
         self.values: list[Values] = []
         c, d = plan.element.components, plan.element.axes
         none = np.zeros(0, np.float32)
+        self._below: Single = none  # the moduli that the next level's matrices are made from
         size = 2**d * c
         for depth, level in enumerate(plan.levels):
             grid = level.grid
@@ -82,6 +83,7 @@ class Hierarchy:
                     children = _children(plan.levels[0].grid, grid, moduli)
                     diagonal = _at_corners(grid, (plan.first_diagonal @ children).reshape(-1, c, grid.size))
                     kept = (signs_of(d) @ children).astype(np.float32)
+                    self._below = kept
                     if len(level.special):
                         plain = np.tensordot(children[:, level.special].T, plan.first, 1)
                         matrices = matrices - plain
@@ -96,6 +98,7 @@ class Hierarchy:
             self.values.append(
                 Values(kept, entries, matrices, inverse, np.empty(shape, np.float32), np.empty(shape, np.float32))
             )
+        self._below = none
         self.factor = self._factor()
 
     def matrices(self, depth: int, elements: Ints) -> Array:
@@ -136,17 +139,23 @@ class Hierarchy:
         """The level's matrices, and its diagonal."""
         plan, grid, below = self.plan, level.grid, self.values[depth - 1]
         c, n = plan.element.components, 2**plan.element.axes
-        entries = np.zeros((-(-grid.size // kernels.RUN), len(plan.entries), kernels.RUN), np.float32)
-        moduli = below.moduli if depth == 2 else np.zeros((1, 1), np.float32)
-        kernels.coarsen(
-            depth == 2, moduli, plan.single_whole, below.entries, plan.position, plan.entries, plan.rows,
-            grid.elements(), plan.families[depth], entries,
-        )  # fmt: skip
+        runs = -(-grid.size // kernels.RUN)
+        entries = np.zeros((runs, len(plan.entries), kernels.RUN), np.float32)
+        if depth - 2 < len(plan.direct):
+            weights = plan.direct[depth - 2]
+            self._below = _children(plan.levels[depth - 1].grid, grid, self._below, runs * kernels.RUN)
+            moduli = self._below.reshape(weights.shape[1], runs, kernels.RUN)
+            for run in range(runs):
+                np.dot(weights, moduli[:, run], out=entries[run])
+        else:
+            kernels.coarsen(
+                below.entries, plan.position, plan.entries, plan.rows, grid.elements(), plan.families[depth], entries
+            )
         if len(level.special):
             dense = plan.element.in_parities(special).reshape(len(special), n * c, n * c)
             chosen = dense[:, plan.entries[:, 0], plan.entries[:, 1]]
             entries[level.special // kernels.RUN, :, level.special % kernels.RUN] = chosen
-        corners = np.einsum("ke,rel->krl", plan.corner_weights, entries, optimize=True)
+        corners = np.matmul(plan.corner_weights, entries).transpose(1, 0, 2)
         diagonal = _at_corners(grid, corners.reshape(n * c, -1)[:, : grid.size].reshape(n, c, -1))
         return entries, diagonal
 
@@ -217,14 +226,17 @@ class Hierarchy:
         return z
 
 
-def _children(fine: Grid, coarse: Grid, moduli: Array) -> Array:
-    """The children's moduli of each coarse element, shape (2^d, coarse nodes)."""
-    whole = moduli.reshape(fine.nodes)
-    out = np.zeros((2**fine.axes, *coarse.nodes))
-    inner: Any = tuple(slice(0, n) for n in coarse.shape)
+def _children(fine: Grid, coarse: Grid, values: Any, size: int = 0) -> Any:
+    """The children's values of each coarse element: (..., fine nodes) -> (2^d, ..., coarse nodes, or that size)."""
+    lead = values.shape[:-1]
+    whole = values[..., : fine.size].reshape(*lead, *fine.nodes)
+    out = np.zeros((2**fine.axes, *lead, size or coarse.size), values.dtype)
+    inside = out[..., : coarse.size].reshape(2**fine.axes, *lead, *coarse.nodes)  # a view
+    to: Any = tuple(slice(0, n) for n in coarse.shape)
     for child, side in enumerate(sides(fine.axes)):
-        out[(child, *inner)] = whole[tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))]
-    return out.reshape(len(out), -1)
+        of: Any = tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))
+        inside[(child, ..., *to)] = whole[(..., *of)]
+    return out
 
 
 def _at_corners(grid: Grid, values: Any) -> Array:
