@@ -384,69 +384,6 @@ def masked_residual(r: Floats, az: Floats, inverse: Floats) -> None:
 
 
 @njit(fastmath=_FAST, cache=True)
-def masked_add(p: Floats, inverse: Floats, z: Floats) -> None:
-    """z += p where nodes are free."""
-    for k in range(z.size):
-        z[k] += p[k] if inverse[k] > 0 else z.dtype.type(0)
-
-
-@njit(fastmath=_FAST, cache=True)
-def restrict(fine: Floats, coarse: Floats) -> None:
-    """The transpose of `prolong`."""
-    blocks, count, inner = fine.shape
-    half = fine.dtype.type(0.5)
-    if inner == 1:  # along the last axis, rows are consecutive
-        for m in range(blocks):
-            row, short = fine[m, :, 0], coarse[m, :, 0]
-            pairs = (count - 1) // 2
-            short[0] = row[0] + half * row[1]
-            for i in range(1, pairs):
-                short[i] = row[2 * i] + half * (row[2 * i - 1] + row[2 * i + 1])
-            for i in range(max(1, pairs), short.size):
-                total = half * row[2 * i - 1]
-                if 2 * i < count:
-                    total += row[2 * i]
-                if 2 * i + 1 < count:
-                    total += half * row[2 * i + 1]
-                short[i] = total
-        return
-    for m in range(blocks):
-        for i in range(coarse.shape[1]):
-            to = coarse[m, i]
-            if 2 * i < count:
-                one = fine[m, 2 * i]
-                for k in range(inner):
-                    to[k] = one[k]
-            else:
-                to[:] = 0
-            if i > 0:
-                one = fine[m, 2 * i - 1]
-                for k in range(inner):
-                    to[k] += half * one[k]
-            if 2 * i + 1 < count:
-                one = fine[m, 2 * i + 1]
-                for k in range(inner):
-                    to[k] += half * one[k]
-
-
-@njit(fastmath=_FAST, cache=True)
-def prolong(coarse: Floats, fine: Floats) -> None:
-    """Linear interpolation along the middle axis of three."""
-    blocks, count, inner = fine.shape
-    half = fine.dtype.type(0.5)
-    for m in range(blocks):
-        for i in range(count):
-            to, one = fine[m, i], coarse[m, i // 2]
-            if i % 2 == 0:
-                for k in range(inner):
-                    to[k] = one[k]
-            else:
-                two = coarse[m, i // 2 + 1]
-                for k in range(inner):
-                    to[k] = half * (one[k] + two[k])
-
-
-@njit(fastmath=_FAST, cache=True)
 def dot(a: Floats, b: Floats) -> float:
     """The inner product in double precision, of arrays of one axis."""
     total = 0.0

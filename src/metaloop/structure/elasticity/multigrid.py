@@ -15,7 +15,6 @@ reflections (see `element`) that costs little:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from metaloop.structure.elasticity import kernels
+from metaloop.structure.elasticity import kernels, transfer
 from metaloop.structure.elasticity.grid import Grid, sides
 from metaloop.structure.elasticity.levels import Level, Levels, signs_of
 
@@ -44,6 +43,7 @@ class Values:
     inverse: Single  # of the diagonal, 0 where fixed; (components, nodes)
     z: Single = field(repr=False)
     az: Single = field(repr=False)
+    right: Single = field(repr=False)
 
 
 class Hierarchy:
@@ -95,9 +95,8 @@ class Hierarchy:
             with np.errstate(divide="ignore"):
                 inverse = np.where(level.fixed | (diagonal <= 0), 0, 1 / diagonal).astype(np.float32)
             shape = (c, grid.size)
-            self.values.append(
-                Values(kept, entries, matrices, inverse, np.empty(shape, np.float32), np.empty(shape, np.float32))
-            )
+            work = [np.empty(shape if used else 0, np.float32) for used in (True, True, depth > 0)]
+            self.values.append(Values(kept, entries, matrices, inverse, *work))
         self._below = none
         self.factor = self._factor()
 
@@ -218,9 +217,10 @@ class Hierarchy:
         kernels.relax(flat[0], flat[2], self.relaxation, flat[3])
         self.apply(depth, z, az)
         kernels.masked_residual(flat[0], flat[1], flat[2])
-        grid, coarse = self.plan.levels[depth].grid, self.plan.levels[depth + 1].grid
-        below = self.cycle(_restricted(az, grid, coarse), depth + 1)
-        kernels.masked_add(_prolonged(below, coarse, grid).reshape(-1), flat[2], flat[3])
+        own, coarser = (self.plan.levels[k].grid.box for k in (depth, depth + 1))
+        right = self.values[depth + 1].right
+        transfer.restrict(az, own, coarser, right)
+        transfer.prolong_add(self.cycle(right, depth + 1), own, coarser, inverse, z)
         self.apply(depth, z, az)
         kernels.relax_more(flat[0], flat[1], flat[2], self.relaxation, flat[3])
         return z
@@ -246,30 +246,6 @@ def _at_corners(grid: Grid, values: Any) -> Array:
     for corner, offset in enumerate(grid.offsets):
         out[:, offset : offset + last] += values[corner, :, :last]
     return out
-
-
-def _restricted(fine: Single, grid: Grid, coarse: Grid) -> Single:
-    c = len(fine)
-    shape = list(grid.nodes)
-    for a in range(grid.axes):
-        lead, tail = c * math.prod(shape[:a]), math.prod(shape[a + 1 :])
-        out = np.empty((lead, coarse.nodes[a], tail), np.float32)
-        kernels.restrict(fine.reshape(lead, shape[a], tail), out)
-        fine = out
-        shape[a] = coarse.nodes[a]
-    return fine.reshape(c, -1)
-
-
-def _prolonged(values: Single, coarse: Grid, grid: Grid) -> Single:
-    c = len(values)
-    shape = list(coarse.nodes)
-    for a in reversed(range(grid.axes)):
-        lead, tail = c * math.prod(shape[:a]), math.prod(shape[a + 1 :])
-        out = np.empty((lead, grid.nodes[a], tail), np.float32)
-        kernels.prolong(values.reshape(lead, shape[a], tail), out)
-        values = out
-        shape[a] = grid.nodes[a]
-    return values.reshape(c, -1)
 
 
 def _spring_matrices(grid: Grid, springs: Array, special: Ints, components: int) -> Array:
