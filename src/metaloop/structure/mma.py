@@ -6,12 +6,14 @@ subproblem is solved in its dual, by an interior-point method in as many variabl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from scipy.optimize import brentq
 
 Array = npt.NDArray[np.float64]
 
@@ -231,6 +233,8 @@ def _dual(p: Array, q: Array, right: Array, lower: Array, upper: Array, alpha: A
     m = len(right)
     if m == 0:
         return _best(p[0], q[0], lower, upper, alpha, beta)
+    if m == 1:
+        return _one(p, q, float(right[0]), lower, upper, alpha, beta)
     scale = np.maximum(np.abs(p[1:] / (upper - lower)).sum(1) + np.abs(q[1:] / (upper - lower)).sum(1), 1e-12)
     price = np.ones(m)
     slack = np.ones(m)
@@ -262,6 +266,42 @@ def _dual(p: Array, q: Array, right: Array, lower: Array, upper: Array, alpha: A
                 length = min(length, float((-0.98 * value[shrinking] / delta[shrinking]).min()))
         price, slack = price + length * change, slack + length * moved
     return x
+
+
+def _one(p: Array, q: Array, right: float, lower: Array, upper: Array, alpha: Array, beta: Array) -> Array:
+    """The same for one constraint: its value falls as its price rises, so the price is bracketed and cannot be missed,
+    however flat the objective is where a design is nearly black and white."""
+    x = np.empty_like(alpha)
+
+    def unmet(logarithm: float) -> float:
+        return float(_at_price(math.exp(logarithm), p, q, lower, upper, alpha, beta, x)) - right
+
+    highest = math.log(_PRICE)
+    if unmet(-math.inf) <= 0 or unmet(highest) >= 0:
+        return x
+    low = high = 0.0
+    while unmet(low) <= 0:
+        low -= 3.0
+        if low < -200:  # met at any price
+            return x
+    while unmet(high) > 0:
+        high = min(high + 3.0, highest)
+    price = brentq(unmet, low, high, xtol=1e-13, rtol=1e-14) if high > low else low
+    unmet(price)
+    return x
+
+
+@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
+def _at_price(price, p, q, lower, upper, alpha, beta, x):  # type: ignore[no-untyped-def]
+    """x = the minimizer of f + price · g; returns the sum in g."""
+    total = 0.0
+    for k in range(x.size):
+        a, b = math.sqrt(p[0, k] + price * p[1, k]), math.sqrt(q[0, k] + price * q[1, k])
+        best = (a * lower[k] + b * upper[k]) / max(a + b, 1e-300)
+        best = min(beta[k], max(alpha[k], best))
+        x[k] = best
+        total += p[1, k] / (upper[k] - best) + q[1, k] / (best - lower[k])
+    return total
 
 
 def _best(p: Array, q: Array, lower: Array, upper: Array, alpha: Array, beta: Array) -> Array:
