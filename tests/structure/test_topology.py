@@ -99,7 +99,7 @@ def test_stress_of_a_bar_in_tension():
 
 def test_projection_makes_black_and_white_designs_that_are_stiffer():
     old = optimize(beam(90, 30), SIMP(radius=2.4, filter="sensitivity", iterations=100, bisection=1e-3))
-    new = optimize(beam(90, 30), SIMP(radius=2.4, sharpness=32, penalty_start=1.5, iterations=100))
+    new = optimize(beam(90, 30), SIMP(radius=2.4, sharpness=64, penalty_start=1.0, ramp=0.5, iterations=120))
     assert new.grey < 0.02 < old.grey
     assert new.thresholded[0] < old.thresholded[0]
     assert new.volume == pytest.approx(0.5, abs=2e-3)

@@ -6,12 +6,14 @@ subproblem is solved in its dual, by an interior-point method in as many variabl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from scipy.optimize import brentq
 
 Array = npt.NDArray[np.float64]
 
@@ -33,7 +35,8 @@ def criteria(
         factor = np.where(volume > 0, np.sqrt(np.maximum(0, -gradient) / volume), 0)
     flat = [np.ascontiguousarray(a).ravel() for a in (x * factor, volume, low, high)]
     out = np.empty(x.size)
-    _bisect(*flat, float((volume * x).sum() - excess), accuracy, out)  # type: ignore[call-arg]
+    find = _bisect if accuracy > 1e-6 else _newton
+    find(*flat, float((volume * x).sum() - excess), accuracy, out)  # type: ignore[call-arg]
     return out.reshape(x.shape)
 
 
@@ -57,6 +60,36 @@ def _bisect(scaled, volume, low, high, allowed, accuracy, out):  # type: ignore[
         else:
             top = True
         if upper - lower <= accuracy * (upper + lower) or upper < 1e-60:
+            break
+    for k in range(scaled.size):
+        out[k] = min(high[k], max(low[k], size * scaled[k]))
+
+
+@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
+def _newton(scaled, volume, low, high, allowed, accuracy, out):  # type: ignore[no-untyped-def]
+    """The same by Newton's method in s = 1 / √λ: the volume rises in s, piecewise linearly."""
+    least, most = 0.0, np.inf
+    slope = 0.0
+    for k in range(scaled.size):
+        slope += volume[k] * scaled[k]
+    size = allowed / slope if slope > 0 else 1.0
+    for _ in range(200):
+        total, slope = 0.0, 0.0
+        for k in range(scaled.size):
+            value = size * scaled[k]
+            kept = min(high[k], max(low[k], value))
+            total += volume[k] * kept
+            slope += volume[k] * scaled[k] if kept == value else 0.0
+        if total <= allowed:
+            least = size
+        else:
+            most = size
+        new = size + (allowed - total) / slope if slope > 0 else -1.0
+        if not least <= new <= most:
+            new = 0.5 * (least + most) if most < np.inf else 4 * size
+        done = abs(new - size) <= 0.5 * accuracy * size
+        size = new
+        if done or size > 1e30 or size < 1e-30:
             break
     for k in range(scaled.size):
         out[k] = min(high[k], max(low[k], size * scaled[k]))
@@ -200,6 +233,8 @@ def _dual(p: Array, q: Array, right: Array, lower: Array, upper: Array, alpha: A
     m = len(right)
     if m == 0:
         return _best(p[0], q[0], lower, upper, alpha, beta)
+    if m == 1:
+        return _one(p, q, float(right[0]), lower, upper, alpha, beta)
     scale = np.maximum(np.abs(p[1:] / (upper - lower)).sum(1) + np.abs(q[1:] / (upper - lower)).sum(1), 1e-12)
     price = np.ones(m)
     slack = np.ones(m)
@@ -231,6 +266,42 @@ def _dual(p: Array, q: Array, right: Array, lower: Array, upper: Array, alpha: A
                 length = min(length, float((-0.98 * value[shrinking] / delta[shrinking]).min()))
         price, slack = price + length * change, slack + length * moved
     return x
+
+
+def _one(p: Array, q: Array, right: float, lower: Array, upper: Array, alpha: Array, beta: Array) -> Array:
+    """The same for one constraint: its value falls as its price rises, so the price is bracketed and cannot be missed,
+    however flat the objective is where a design is nearly black and white."""
+    x = np.empty_like(alpha)
+
+    def unmet(logarithm: float) -> float:
+        return float(_at_price(math.exp(logarithm), p, q, lower, upper, alpha, beta, x)) - right
+
+    highest = math.log(_PRICE)
+    if unmet(-math.inf) <= 0 or unmet(highest) >= 0:
+        return x
+    low = high = 0.0
+    while unmet(low) <= 0:
+        low -= 3.0
+        if low < -200:  # met at any price
+            return x
+    while unmet(high) > 0:
+        high = min(high + 3.0, highest)
+    price = brentq(unmet, low, high, xtol=1e-13, rtol=1e-14) if high > low else low
+    unmet(price)
+    return x
+
+
+@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
+def _at_price(price, p, q, lower, upper, alpha, beta, x):  # type: ignore[no-untyped-def]
+    """x = the minimizer of f + price · g; returns the sum in g."""
+    total = 0.0
+    for k in range(x.size):
+        a, b = math.sqrt(p[0, k] + price * p[1, k]), math.sqrt(q[0, k] + price * q[1, k])
+        best = (a * lower[k] + b * upper[k]) / max(a + b, 1e-300)
+        best = min(beta[k], max(alpha[k], best))
+        x[k] = best
+        total += p[1, k] / (upper[k] - best) + q[1, k] / (best - lower[k])
+    return total
 
 
 def _best(p: Array, q: Array, lower: Array, upper: Array, alpha: Array, beta: Array) -> Array:

@@ -6,9 +6,8 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from metaloop.errors import InputError
-from metaloop.structure.elasticity import kernels
+from metaloop.structure.elasticity import kernels, transfer
 from metaloop.structure.elasticity.element import conducting, elastic
-from metaloop.structure.elasticity.multigrid import _prolonged
 from metaloop.structure.elasticity.solve import Body
 
 
@@ -74,9 +73,15 @@ def test_every_level_is_the_galerkin_product(shape, element):
         units = np.eye(c * level.grid.size, dtype=np.float32)
         if depth:
             below = levels[depth - 1]
-            p = np.stack(
-                [_prolonged(np.ascontiguousarray(u.reshape(c, -1)), level.grid, below.grid).ravel() for u in units], 1
-            )
+            p = np.zeros((c * below.grid.size, len(units)), np.float32)
+            for u, column in zip(units, p.T, strict=True):
+                fine = np.zeros((c, below.grid.size), np.float32)
+                transfer.prolong_add(u.reshape(c, -1), below.grid.box, level.grid.box, np.ones_like(fine), fine)
+                column[:] = fine.ravel()
+            given = np.random.default_rng(0).normal(size=(c, below.grid.size)).astype(np.float32)
+            restricted = np.empty((c, level.grid.size), np.float32)
+            transfer.restrict(given, below.grid.box, level.grid.box, restricted)
+            assert np.allclose(restricted.ravel(), p.T @ given.ravel(), atol=1e-5)
             p[below.fixed.ravel()] = 0
             matrix = p.T @ matrix @ p
         if c * level.grid.size < 700:  # column by column

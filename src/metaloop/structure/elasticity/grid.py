@@ -33,6 +33,11 @@ class Grid:
         return tuple(n + 1 for n in self.shape)
 
     @cached_property
+    def box(self) -> Ints:
+        """Nodes along three axes, 1 along the first in the plane."""
+        return np.asarray((1,) * (3 - self.axes) + self.nodes, np.int64)
+
+    @cached_property
     def size(self) -> int:
         """How many nodes."""
         return math.prod(self.nodes)

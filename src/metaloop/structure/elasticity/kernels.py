@@ -20,7 +20,7 @@ from numba import get_num_threads, njit, prange
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
-RUN = 256  # elements whose scratch arrays stay in the first cache
+RUN = 448  # elements whose scratch arrays stay in the cache; rows a power of two apart would crowd it
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
@@ -287,7 +287,7 @@ def apply_special(u: Floats, elements: Ints, matrices: Floats, offsets: Ints, ou
 
 @njit(fastmath=_FAST, cache=True)
 def coarsen(  # type: ignore[no-untyped-def]
-    from_moduli, moduli, whole, stored, position, entries, rows, elements, families, out
+    stored, position, entries, rows, elements, families, out
 ):
     """Matrices of elements from their children's, as sums of PᵀAP.
 
@@ -295,8 +295,7 @@ def coarsen(  # type: ignore[no-untyped-def]
     the lower or upper child.
 
     Args:
-        from_moduli: whether the children's matrices are those of `apply_children` (moduli, whole), else stored.
-        moduli, whole, stored: of the children.
+        stored: of the children.
         position: where an entry (row, column) is stored, shape (rows, rows).
         entries: row and column of each stored entry, shape (entries, 2).
         rows: of the scratch array.
@@ -314,18 +313,10 @@ def coarsen(  # type: ignore[no-untyped-def]
             e = families[m, child]
             if e < 0:
                 continue
-            if from_moduli:
-                for x in range(corners):
-                    for z in range(corners):
-                        w = moduli[x ^ z, e]
-                        for i in range(components):
-                            for j in range(components):
-                                local[x * components + i, z * components + j] = w * whole[x, i, z, j]
-            else:
-                run, k = e // RUN, e % RUN
-                for i in range(size):
-                    for j in range(size):
-                        local[i, j] = stored[run, position[i, j], k]
+            run, k = e // RUN, e % RUN
+            for i in range(size):
+                for j in range(size):
+                    local[i, j] = stored[run, position[i, j], k]
             for _ in range(2):  # rows; transposed, columns
                 bit, side = 1, child
                 while bit < corners:
@@ -390,69 +381,6 @@ def masked_residual(r: Floats, az: Floats, inverse: Floats) -> None:
     """az = r - az where nodes are free, else 0."""
     for k in range(az.size):
         az[k] = (r[k] - az[k]) if inverse[k] > 0 else az.dtype.type(0)
-
-
-@njit(fastmath=_FAST, cache=True)
-def masked_add(p: Floats, inverse: Floats, z: Floats) -> None:
-    """z += p where nodes are free."""
-    for k in range(z.size):
-        z[k] += p[k] if inverse[k] > 0 else z.dtype.type(0)
-
-
-@njit(fastmath=_FAST, cache=True)
-def restrict(fine: Floats, coarse: Floats) -> None:
-    """The transpose of `prolong`."""
-    blocks, count, inner = fine.shape
-    half = fine.dtype.type(0.5)
-    if inner == 1:  # along the last axis, rows are consecutive
-        for m in range(blocks):
-            row, short = fine[m, :, 0], coarse[m, :, 0]
-            pairs = (count - 1) // 2
-            short[0] = row[0] + half * row[1]
-            for i in range(1, pairs):
-                short[i] = row[2 * i] + half * (row[2 * i - 1] + row[2 * i + 1])
-            for i in range(max(1, pairs), short.size):
-                total = half * row[2 * i - 1]
-                if 2 * i < count:
-                    total += row[2 * i]
-                if 2 * i + 1 < count:
-                    total += half * row[2 * i + 1]
-                short[i] = total
-        return
-    for m in range(blocks):
-        for i in range(coarse.shape[1]):
-            to = coarse[m, i]
-            if 2 * i < count:
-                one = fine[m, 2 * i]
-                for k in range(inner):
-                    to[k] = one[k]
-            else:
-                to[:] = 0
-            if i > 0:
-                one = fine[m, 2 * i - 1]
-                for k in range(inner):
-                    to[k] += half * one[k]
-            if 2 * i + 1 < count:
-                one = fine[m, 2 * i + 1]
-                for k in range(inner):
-                    to[k] += half * one[k]
-
-
-@njit(fastmath=_FAST, cache=True)
-def prolong(coarse: Floats, fine: Floats) -> None:
-    """Linear interpolation along the middle axis of three."""
-    blocks, count, inner = fine.shape
-    half = fine.dtype.type(0.5)
-    for m in range(blocks):
-        for i in range(count):
-            to, one = fine[m, i], coarse[m, i // 2]
-            if i % 2 == 0:
-                for k in range(inner):
-                    to[k] = one[k]
-            else:
-                two = coarse[m, i // 2 + 1]
-                for k in range(inner):
-                    to[k] = half * (one[k] + two[k])
 
 
 @njit(fastmath=_FAST, cache=True)

@@ -14,6 +14,7 @@ Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 COARSEST = 400  # unknowns that a dense factorization takes
+DIRECT = 1024  # moduli from which a stored matrix is made by one product; larger ones are made from their children's
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,30 @@ class Levels:
         self.position = np.empty((2**d * c,) * 2, np.int64)
         self.position[self.entries[:, 1], self.entries[:, 0]] = np.arange(len(self.entries))
         self.position[self.entries[:, 0], self.entries[:, 1]] = np.arange(len(self.entries))
-        self.families = [
-            _family(fine.grid, level.grid) for fine, level in zip(self.levels, self.levels[1:], strict=False)
-        ]
-        self.families.insert(0, np.zeros((0, 2**d), np.int64))
         self.corner_weights = self._corner_weights()
+        self.direct = self._direct()
+        self.families = {
+            k: _family(self.levels[k - 1].grid, self.levels[k].grid)
+            for k in range(2 + len(self.direct), len(self.levels))
+        }
+
+    def _direct(self) -> list[npt.NDArray[np.float32]]:
+        """For level 2 and some more: from moduli to stored entries, shape (entries, moduli).
+
+        The moduli are those of level 1, one a character, of all children on the levels between.
+        """
+        c, n = self.element.components, 2**self.element.axes
+        x = np.arange(n)
+        parts = np.zeros((n, n, c, n, c))
+        for k in range(n):
+            parts[k, x, :, x ^ k, :] = self.whole[x, :, x ^ k, :]
+        matrices = self.element.in_corners(parts)
+        found: list[npt.NDArray[np.float32]] = []
+        while len(matrices) * n <= DIRECT and len(found) < len(self.levels) - 2:
+            matrices = np.concatenate([p.T @ matrices @ p for p in self.inside])
+            turned = self.element.in_parities(matrices).reshape(len(matrices), n * c, n * c)
+            found.append(np.ascontiguousarray(turned[:, self.entries[:, 0], self.entries[:, 1]].T, np.float32))
+        return found
 
     def _corner_weights(self) -> npt.NDArray[np.float32]:
         """From stored entries to the diagonal of corner values, shape (2^d · components, entries)."""

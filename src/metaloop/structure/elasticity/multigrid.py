@@ -7,15 +7,14 @@ reflections (see `element`) that costs little:
 - Level 1, elements of 2^d elements: reflecting a child in the basis of reflections changes signs only, so entry (x, z)
   of the matrix, of characters x and z, is a constant times the sum of the children's moduli with the signs of the
   character x ^ z. It is never stored.
-- From level 2 on, matrices are stored. Interpolation in the basis of reflections is sparse: along one axis, a sum s and
-  a difference d become s ∓ d / 2 and d / 2 in the lower or upper half.
+- From level 2 on, matrices are stored. They are linear in the moduli: while those in an element are few, one product
+  makes them all. Beyond, a level is made from the one below.
 - Supports and springs that the coarser nodes cannot represent make a few elements special; theirs are made densely.
 - The coarsest level is solved by a Cholesky factorization.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from metaloop.structure.elasticity import kernels
+from metaloop.structure.elasticity import kernels, transfer
 from metaloop.structure.elasticity.grid import Grid, sides
 from metaloop.structure.elasticity.levels import Level, Levels, signs_of
 
@@ -44,6 +43,7 @@ class Values:
     inverse: Single  # of the diagonal, 0 where fixed; (components, nodes)
     z: Single = field(repr=False)
     az: Single = field(repr=False)
+    right: Single = field(repr=False)
 
 
 class Hierarchy:
@@ -65,6 +65,7 @@ class Hierarchy:
         self.values: list[Values] = []
         c, d = plan.element.components, plan.element.axes
         none = np.zeros(0, np.float32)
+        self._below: Single = none  # the moduli that the next level's matrices are made from
         size = 2**d * c
         for depth, level in enumerate(plan.levels):
             grid = level.grid
@@ -82,6 +83,7 @@ class Hierarchy:
                     children = _children(plan.levels[0].grid, grid, moduli)
                     diagonal = _at_corners(grid, (plan.first_diagonal @ children).reshape(-1, c, grid.size))
                     kept = (signs_of(d) @ children).astype(np.float32)
+                    self._below = kept
                     if len(level.special):
                         plain = np.tensordot(children[:, level.special].T, plan.first, 1)
                         matrices = matrices - plain
@@ -93,9 +95,9 @@ class Hierarchy:
             with np.errstate(divide="ignore"):
                 inverse = np.where(level.fixed | (diagonal <= 0), 0, 1 / diagonal).astype(np.float32)
             shape = (c, grid.size)
-            self.values.append(
-                Values(kept, entries, matrices, inverse, np.empty(shape, np.float32), np.empty(shape, np.float32))
-            )
+            work = [np.empty(shape if used else 0, np.float32) for used in (True, True, depth > 0)]
+            self.values.append(Values(kept, entries, matrices, inverse, *work))
+        self._below = none
         self.factor = self._factor()
 
     def matrices(self, depth: int, elements: Ints) -> Array:
@@ -136,17 +138,23 @@ class Hierarchy:
         """The level's matrices, and its diagonal."""
         plan, grid, below = self.plan, level.grid, self.values[depth - 1]
         c, n = plan.element.components, 2**plan.element.axes
-        entries = np.zeros((-(-grid.size // kernels.RUN), len(plan.entries), kernels.RUN), np.float32)
-        moduli = below.moduli if depth == 2 else np.zeros((1, 1), np.float32)
-        kernels.coarsen(
-            depth == 2, moduli, plan.single_whole, below.entries, plan.position, plan.entries, plan.rows,
-            grid.elements(), plan.families[depth], entries,
-        )  # fmt: skip
+        runs = -(-grid.size // kernels.RUN)
+        entries = np.zeros((runs, len(plan.entries), kernels.RUN), np.float32)
+        if depth - 2 < len(plan.direct):
+            weights = plan.direct[depth - 2]
+            self._below = _children(plan.levels[depth - 1].grid, grid, self._below, runs * kernels.RUN)
+            moduli = self._below.reshape(weights.shape[1], runs, kernels.RUN)
+            for run in range(runs):
+                np.dot(weights, moduli[:, run], out=entries[run])
+        else:
+            kernels.coarsen(
+                below.entries, plan.position, plan.entries, plan.rows, grid.elements(), plan.families[depth], entries
+            )
         if len(level.special):
             dense = plan.element.in_parities(special).reshape(len(special), n * c, n * c)
             chosen = dense[:, plan.entries[:, 0], plan.entries[:, 1]]
             entries[level.special // kernels.RUN, :, level.special % kernels.RUN] = chosen
-        corners = np.einsum("ke,rel->krl", plan.corner_weights, entries, optimize=True)
+        corners = np.matmul(plan.corner_weights, entries).transpose(1, 0, 2)
         diagonal = _at_corners(grid, corners.reshape(n * c, -1)[:, : grid.size].reshape(n, c, -1))
         return entries, diagonal
 
@@ -209,22 +217,26 @@ class Hierarchy:
         kernels.relax(flat[0], flat[2], self.relaxation, flat[3])
         self.apply(depth, z, az)
         kernels.masked_residual(flat[0], flat[1], flat[2])
-        grid, coarse = self.plan.levels[depth].grid, self.plan.levels[depth + 1].grid
-        below = self.cycle(_restricted(az, grid, coarse), depth + 1)
-        kernels.masked_add(_prolonged(below, coarse, grid).reshape(-1), flat[2], flat[3])
+        own, coarser = (self.plan.levels[k].grid.box for k in (depth, depth + 1))
+        right = self.values[depth + 1].right
+        transfer.restrict(az, own, coarser, right)
+        transfer.prolong_add(self.cycle(right, depth + 1), own, coarser, inverse, z)
         self.apply(depth, z, az)
         kernels.relax_more(flat[0], flat[1], flat[2], self.relaxation, flat[3])
         return z
 
 
-def _children(fine: Grid, coarse: Grid, moduli: Array) -> Array:
-    """The children's moduli of each coarse element, shape (2^d, coarse nodes)."""
-    whole = moduli.reshape(fine.nodes)
-    out = np.zeros((2**fine.axes, *coarse.nodes))
-    inner: Any = tuple(slice(0, n) for n in coarse.shape)
+def _children(fine: Grid, coarse: Grid, values: Any, size: int = 0) -> Any:
+    """The children's values of each coarse element: (..., fine nodes) -> (2^d, ..., coarse nodes, or that size)."""
+    lead = values.shape[:-1]
+    whole = values[..., : fine.size].reshape(*lead, *fine.nodes)
+    out = np.zeros((2**fine.axes, *lead, size or coarse.size), values.dtype)
+    inside = out[..., : coarse.size].reshape(2**fine.axes, *lead, *coarse.nodes)  # a view
+    to: Any = tuple(slice(0, n) for n in coarse.shape)
     for child, side in enumerate(sides(fine.axes)):
-        out[(child, *inner)] = whole[tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))]
-    return out.reshape(len(out), -1)
+        of: Any = tuple(slice(s, s + 2 * n, 2) for s, n in zip(side, coarse.shape, strict=True))
+        inside[(child, ..., *to)] = whole[(..., *of)]
+    return out
 
 
 def _at_corners(grid: Grid, values: Any) -> Array:
@@ -234,30 +246,6 @@ def _at_corners(grid: Grid, values: Any) -> Array:
     for corner, offset in enumerate(grid.offsets):
         out[:, offset : offset + last] += values[corner, :, :last]
     return out
-
-
-def _restricted(fine: Single, grid: Grid, coarse: Grid) -> Single:
-    c = len(fine)
-    shape = list(grid.nodes)
-    for a in range(grid.axes):
-        lead, tail = c * math.prod(shape[:a]), math.prod(shape[a + 1 :])
-        out = np.empty((lead, coarse.nodes[a], tail), np.float32)
-        kernels.restrict(fine.reshape(lead, shape[a], tail), out)
-        fine = out
-        shape[a] = coarse.nodes[a]
-    return fine.reshape(c, -1)
-
-
-def _prolonged(values: Single, coarse: Grid, grid: Grid) -> Single:
-    c = len(values)
-    shape = list(coarse.nodes)
-    for a in reversed(range(grid.axes)):
-        lead, tail = c * math.prod(shape[:a]), math.prod(shape[a + 1 :])
-        out = np.empty((lead, grid.nodes[a], tail), np.float32)
-        kernels.prolong(values.reshape(lead, shape[a], tail), out)
-        values = out
-        shape[a] = grid.nodes[a]
-    return values.reshape(c, -1)
 
 
 def _spring_matrices(grid: Grid, springs: Array, special: Ints, components: int) -> Array:

@@ -158,6 +158,9 @@ class Material:
         if size == 0:
             raise refuse("load", "0 on every unknown that is free", "a load on at least one of them")
         right /= size
+        few = np.flatnonzero(right)
+        loaded = slice(None) if len(few) > right.size // 8 else few
+        on = right[loaded]
         two = (body.element.components, body.grid.size)
         x, r = np.zeros(right.size), right.copy()
         ap, single = np.empty(two), np.empty(two, np.float32)
@@ -165,7 +168,10 @@ class Material:
         if start is not None:
             x = np.asarray(start, float).ravel() * (body.free * self.scale / size)
             self.apply(x.reshape(two), ap)
-            r -= flat_ap
+            energy = kernels.dot(x, flat_ap)
+            factor = kernels.dot(on, x[loaded]) / energy if energy > 0 else 0.0  # that of the least error
+            x *= factor
+            r -= factor * flat_ap
             r *= body.free
         flat_single[:] = r
         p = self.hierarchy.cycle(single).reshape(-1).astype(float)
@@ -190,7 +196,7 @@ class Material:
             square = kernels.step(alpha, p, flat_ap, body.free, x, r, flat_single)
             done += 1
             gains.append(alpha * rz)
-            error = _left(gains) / max(kernels.dot(right, x), 1e-300)
+            error = _left(gains) / max(kernels.dot(on, x[loaded]), 1e-300)
             if error <= tolerance**2:
                 break
             z = self.hierarchy.cycle(single).reshape(-1)
@@ -198,7 +204,7 @@ class Material:
             kernels.turn(z, after / rz, p)
             rz = after
         # Twice the potential energy: its error is the square of the values', whatever they began with.
-        work = kernels.dot(right, x) + kernels.dot(r, x)
+        work = kernels.dot(on, x[loaded]) + kernels.dot(r, x)
         values = x.reshape(body.unknowns) * (size / self.scale)
         met = error <= tolerance**2
         status = (
