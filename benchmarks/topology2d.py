@@ -129,7 +129,7 @@ def better(python: str) -> None:
         rows = {
             "the 88 lines, sensitivity filter": SIMP(radius=radius, filter="sensitivity", iterations=500, bisection=1e-3),  # noqa: E501
             "the 88 lines, density filter": SIMP(radius=radius, filter="density", iterations=500, bisection=1e-3),
-            "projection, criteria": SIMP(radius=radius, sharpness=32 * radius / 4, penalty_start=1, ramp=0.5, iterations=300),  # noqa: E501
+            "projection, criteria": SIMP(radius=radius, sharpness=32 * radius / 4, penalty_start=1, ramp=0.5, iterations=300, update="criteria"),  # noqa: E501
             "projection, asymptotes": SIMP(radius=radius, sharpness=32 * radius / 4, penalty_start=1, ramp=0.5,
                                            iterations=300, update="mma"),
         }  # fmt: skip
