@@ -1,6 +1,6 @@
 """Topology optimization in the plane: right, fast, and what a better method finds.
 
-Half of the MBB beam, beside the 88 lines (Andreassen et al. 2011) written in Python with four direct solvers, each in a
+Half of the MBB beam, beside the 88 lines (Andreassen et al. 2011) written in Python with five direct solvers, each in a
 process of its own, all on one thread, CPU time.
 
 Usage: python benchmarks/topology2d.py [--peer-python .venv-structure/bin/python] [--part right fast wide better]
@@ -27,8 +27,9 @@ from metaloop.structure import SIMP, Problem, Topology, beam, optimize
 PEERS = {
     "port": "the 88 lines, spsolve",
     "vectorized": "the same, vectorized filter, minimum degree",
-    "cholmod": "the same, CHOLMOD",
-    "pardiso": "the same, PARDISO",
+    "pytopo3d": "the same, PARDISO as pytopo3d calls it",
+    "cholmod": "the same, CHOLMOD, pattern and order found once",
+    "pardiso": "the same, PARDISO, likewise, symmetric",
 }
 KNOWN = ((60, 20, 2.4, "sensitivity", 216.8137), (60, 20, 1.5, "sensitivity", 203.1925), (60, 20, 2.4, "density", 233.7146),  # noqa: E501
          (150, 50, 6.0, "sensitivity", 219.5199))  # fmt: skip

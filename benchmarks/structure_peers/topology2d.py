@@ -8,8 +8,9 @@ density) filter, optimality criteria with move limit 0.2. Prints one line of JSO
 Engines:
     port        as such ports are: loops that build the filter, triplets assembled anew, scipy's spsolve
     vectorized  the filter without loops; scipy's SuperLU in symmetric mode with minimum-degree ordering
-    cholmod     the same with CHOLMOD (cvxopt), whose symbolic factorization is made once
-    pardiso     the same with PARDISO (pypardiso)
+    cholmod     that with CHOLMOD (cvxopt); pattern and symbolic factorization are made once
+    pardiso     that with PARDISO (pypardiso), likewise, told that the matrix is symmetric and positive definite
+    pytopo3d    that with PARDISO as pytopo3d calls it: a new unsymmetric matrix every time
 """
 
 from __future__ import annotations
@@ -67,36 +68,70 @@ def shifts(nx: int, ny: int, radius: float) -> sp.csr_matrix:
     return sp.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), (nx * ny,) * 2)
 
 
-def solver(engine: str, pattern: sp.csc_matrix):
+def solver(engine: str):
     """A function (matrix, right side) -> solution."""
     if engine == "port":
         return spl.spsolve
-    if engine == "vectorized":
-        options = {"SymmetricMode": True}
-        return lambda k, f: spl.splu(k, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options).solve(f)
-    if engine == "pardiso":
+    if engine == "pytopo3d":
         import pypardiso
 
         return lambda k, f: pypardiso.spsolve(k.tocsr(), f)
-    from cvxopt import cholmod, matrix, spmatrix
+    options = {"SymmetricMode": True}
+    return lambda k, f: spl.splu(k, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options).solve(f)
 
-    lower = sp.tril(pattern).tocoo()
-    symbolic = cholmod.symbolic(spmatrix(1.0, lower.row.tolist(), lower.col.tolist(), pattern.shape))
 
-    def solve(k: sp.csc_matrix, f: np.ndarray) -> np.ndarray:
-        part = sp.tril(k).tocoo()
-        entries = spmatrix(matrix(part.data), matrix(part.row.astype(int)), matrix(part.col.astype(int)), k.shape)
-        cholmod.numeric(entries, symbolic)
-        right = matrix(f)
-        cholmod.solve(symbolic, right)
-        return np.array(right).ravel()
+class Prepared:
+    """One triangle whose pattern and order of elimination are found once, and only numbers change.
 
-    return solve
+    Args:
+        engine: "cholmod" or "pardiso", which is told that the matrix is symmetric and positive definite.
+        rows, columns: of all elements' entries, among all unknowns.
+        free: unknowns that are not fixed.
+    """
+
+    def __init__(self, engine: str, rows: np.ndarray, columns: np.ndarray, free: np.ndarray) -> None:
+        number = np.full(rows.max() + 1, -1)
+        number[free] = np.arange(n := len(free))
+        row, column = number[rows], number[columns]
+        self.kept = np.flatnonzero((row >= 0) & (row <= column))
+        # The upper triangle by rows is the lower one by columns.
+        places, self.target = np.unique(row[self.kept] * n + column[self.kept], return_inverse=True)
+        first, second = np.divmod(places, n)
+        self.engine = engine
+        if engine == "cholmod":
+            from cvxopt import cholmod, spmatrix
+
+            self.matrix = spmatrix(1.0, second.tolist(), first.tolist(), (n, n))
+            self.symbolic = cholmod.symbolic(self.matrix)
+            return
+        import pypardiso
+
+        pointer = np.searchsorted(first, np.arange(n + 1))
+        self.upper = sp.csr_matrix((np.ones(len(places)), second, pointer), (n, n))
+        self.upper.data[pointer[:-1]] = 1e3  # any positive definite matrix will do for the order
+        self.pardiso = pypardiso.PyPardisoSolver(mtype=2)
+        self.pardiso.set_phase(11)
+        self.pardiso._call_pardiso(self.upper, np.zeros((n, 1)))
+
+    def __call__(self, entries: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """The solution, from all elements' entries."""
+        data = np.bincount(self.target, entries[self.kept])
+        if self.engine == "pardiso":
+            self.upper.data[:] = data
+            self.pardiso.set_phase(23)
+            return self.pardiso._call_pardiso(self.upper, right[:, None]).ravel()
+        from cvxopt import cholmod, matrix
+
+        self.matrix.V = matrix(data)
+        cholmod.numeric(self.matrix, self.symbolic)
+        found = matrix(right)
+        cholmod.solve(self.symbolic, found)
+        return np.array(found).ravel()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=("port", "vectorized", "cholmod", "pardiso"), required=True)
+    parser.add_argument("--engine", choices=("port", "vectorized", "cholmod", "pardiso", "pytopo3d"), required=True)
     parser.add_argument("--nx", type=int, default=300)
     parser.add_argument("--ny", type=int, default=100)
     parser.add_argument("--radius", type=float, default=12)
@@ -118,8 +153,8 @@ def main() -> None:
     load[1] = -1
     fixed = np.union1d(np.arange(0, 2 * (ny + 1), 2), [size - 1])
     free = np.setdiff1d(np.arange(size), fixed)
-    pattern = sp.csc_matrix((np.ones(rows.size), (rows, columns)), shape=(size, size))[free][:, free]
-    solve = solver(given.engine, pattern)
+    prepared = Prepared(given.engine, rows, columns, free) if given.engine in ("cholmod", "pardiso") else None
+    solve = solver(given.engine)
     setup = time.process_time() - begun
 
     x = np.full(nx * ny, 0.5)
@@ -132,9 +167,12 @@ def main() -> None:
         begun = time.process_time()
         moduli = 1e-9 + physical**3 * (1 - 1e-9)
         entries = (ke.ravel()[None] * moduli[:, None]).ravel()
-        k = sp.csc_matrix((entries, (rows, columns)), shape=(size, size))[free][:, free]
         u = np.zeros(size)
-        u[free] = solve(k, load[free])
+        if prepared:
+            u[free] = prepared(entries, load[free])
+        else:
+            k = sp.csc_matrix((entries, (rows, columns)), shape=(size, size))[free][:, free]
+            u[free] = solve(k, load[free])
         energy = ((u[dofs] @ ke) * u[dofs]).sum(1)
         compliance = float((moduli * energy).sum())
         dc, dv = -3 * (1 - 1e-9) * physical**2 * energy, np.ones(nx * ny)

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor
+from scipy.linalg.lapack import dpotrs
 
 from metaloop.structure.elasticity import kernels, transfer
 from metaloop.structure.elasticity.grid import Grid, sides
@@ -98,6 +99,11 @@ class Hierarchy:
             work = [np.empty(shape if used else 0, np.float32) for used in (True, True, depth > 0)]
             self.values.append(Values(kept, entries, matrices, inverse, *work))
         self._below = none
+        # How many parts threads take; asked here, once, as asking takes longer than small coarse grids.
+        self.tasks = [
+            kernels.parts(level.grid.size, int(level.grid.offsets[-1])) if depth < 2 else 1
+            for depth, level in enumerate(plan.levels)
+        ]
         self.factor = self._factor()
 
     def matrices(self, depth: int, elements: Ints) -> Array:
@@ -187,7 +193,7 @@ class Hierarchy:
         plan, values = self.plan, self.values[depth]
         level = plan.levels[depth]
         offsets = level.grid.offsets
-        tasks = kernels.parts(level.grid.size, int(offsets[-1])) if depth < 2 else 1
+        tasks = self.tasks[depth]
         if depth == 0 and tasks > 1:
             kernels.apply_fine_threads(u, values.moduli, plan.single_blocks, offsets, plan.rows, out, tasks)
         elif depth == 0:
@@ -211,7 +217,7 @@ class Hierarchy:
         z, az, inverse = values.z, values.az, values.inverse
         if depth == len(self.plan.levels) - 1:
             right = np.where(self.coarsest_fixed, 0, r.ravel()).astype(float)
-            z[:] = cho_solve(self.factor, right, check_finite=False).reshape(z.shape)
+            z[:] = dpotrs(self.factor[0], right, lower=self.factor[1])[0].reshape(z.shape)
             return z
         flat = (r.reshape(-1), az.reshape(-1), inverse.reshape(-1), z.reshape(-1))
         kernels.relax(flat[0], flat[2], self.relaxation, flat[3])

@@ -124,7 +124,7 @@ class Material:
         """out = K u / scale, flat arrays of shape (components, nodes), fixed unknowns included."""
         plan = self.body.plan
         offsets = self.body.grid.offsets
-        tasks = kernels.parts(self.body.grid.size, int(offsets[-1]))
+        tasks = self.hierarchy.tasks[0]
         if tasks > 1:
             kernels.apply_fine_threads(u, self.moduli, plan.blocks, offsets, plan.rows, out, tasks)
         else:
